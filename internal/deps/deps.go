@@ -1,0 +1,33 @@
+// Package deps keeps modules in go.mod until their first user lands.
+package deps
+
+import (
+	_ "github.com/anishathalye/porcupine"
+	_ "github.com/gogo/protobuf/proto"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/google/uuid"
+	_ "github.com/hashicorp/go-hclog"
+	_ "github.com/hashicorp/go-metrics"
+	_ "github.com/hashicorp/go-metrics/prometheus"
+	_ "github.com/hashicorp/raft"
+	_ "github.com/hashicorp/raft-boltdb/v2"
+	_ "github.com/looplab/fsm"
+	_ "github.com/mesos/mesos-go/api/v1/lib/agent/calls"
+	_ "github.com/mesos/mesos-go/api/v1/lib/encoding/codecs"
+	_ "github.com/mesos/mesos-go/api/v1/lib/extras/scheduler/controller"
+	_ "github.com/mesos/mesos-go/api/v1/lib/httpcli/httpexec"
+	_ "github.com/mesos/mesos-go/api/v1/lib/httpcli/httpmaster"
+	_ "github.com/mesos/mesos-go/api/v1/lib/httpcli/httpsched"
+	_ "github.com/mesos/mesos-go/api/v1/lib/resources"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "github.com/tidwall/btree"
+	_ "go.etcd.io/bbolt"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/time/rate"
+	_ "google.golang.org/protobuf/proto"
+	_ "pgregory.net/rapid"
+)
