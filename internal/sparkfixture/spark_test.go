@@ -1,7 +1,10 @@
 package sparkfixture_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"log"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,6 +41,17 @@ func TestSparkPiRunsAndKeepsAJournal(t *testing.T) {
 	if pids == nil || pids[1] != pids[2] || pids[3] != pids[4] || pids[1] == pids[3] {
 		t.Errorf("journal:\n%s", lines)
 	}
+}
+
+func ExampleFind() {
+	ctx := context.Background()
+	spark, err := sparkfixture.Find(ctx, sparkfixture.Version3)
+	if err != nil {
+		log.Fatal(err) // sparkfixture.ErrUnavailable: the text says how to get it
+	}
+	output, err := spark.Submit(ctx, "--master", "local[2]",
+		"--class", sparkfixture.MainClass, spark.AppJar(), "10")
+	fmt.Println(output, err)
 }
 
 func TestFindNamesWhatIsMissing(t *testing.T) {

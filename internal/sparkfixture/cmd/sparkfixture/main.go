@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,25 +20,34 @@ import (
 )
 
 func main() {
-	version := sparkfixture.Version3
-	if len(os.Args) > 1 {
-		version = os.Args[1]
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	spark, err := sparkfixture.Find(ctx, version)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		if errors.Is(err, sparkfixture.ErrUnavailable) {
-			os.Exit(3)
-		}
-		os.Exit(1)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
+	version := sparkfixture.Version3
+	if len(args) > 0 {
+		version = args[0]
 	}
-	_ = json.NewEncoder(os.Stdout).Encode(map[string]string{
-		"version":   spark.Version(),
-		"home":      spark.Home(),
-		"submit":    spark.SubmitPath(),
-		"appJar":    spark.AppJar(),
-		"mainClass": sparkfixture.MainClass,
-	})
+	spark, err := sparkfixture.Find(ctx, version)
+	if err == nil {
+		err = json.NewEncoder(stdout).Encode(map[string]string{
+			"version":   spark.Version(),
+			"home":      spark.Home(),
+			"submit":    spark.SubmitPath(),
+			"appJar":    spark.AppJar(),
+			"mainClass": sparkfixture.MainClass,
+		})
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, sparkfixture.ErrUnavailable):
+		status = 3
+	default:
+		status = 1
+	}
+	_, _ = fmt.Fprintln(stderr, err)
+	return status
 }
