@@ -1,0 +1,5 @@
+package raftstore_test
+
+const childEnv = "RAFTSTORE_TEST_CHILD"
+
+func childMain() {}
