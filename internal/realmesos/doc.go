@@ -5,9 +5,10 @@
 // libmesos whole, with the master and the agent inside; [Build] downloads it
 // (27 MB, checksum held), stubs the shared libraries that it wants of an older
 // distribution, and compiles small programs around it (source/). That takes a
-// few seconds once and needs root for apt-get, PyPI, and amd64; without them
-// Build returns a fixture.UnavailableError that says which. The command
-// executor and the fetcher are stand-ins in Python.
+// few seconds once and needs PyPI, amd64, and root for apt-get where packages are
+// missing; without them Build returns a fixture.UnavailableError that says which.
+// The command executor and the fetcher are stand-ins in Python. For a user who
+// is not root all tasks run as that user.
 //
 // [Start] then runs it on free ports of 127.0.0.1 until all agents are active,
 // either in one process or, with Options.Separate, the master and each agent as

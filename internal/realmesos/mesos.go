@@ -32,6 +32,9 @@ type Options struct {
 	// PerAgent, with Separate, overrides resources and attributes by agent.
 	PerAgent []AgentOptions
 
+	// Standby adds a master that does not lead and redirects to the one that does.
+	Standby bool
+
 	// WorkDir receives registry, sandboxes and logs, and is then kept by Close;
 	// default a temporary directory that Close removes.
 	WorkDir string
@@ -52,7 +55,8 @@ type Mesos struct {
 	keepWork bool
 	master   *process // the whole Mesos if agents is empty
 	agents   []*process
-	want     int // agents in all
+	standby  *process // nil without Options.Standby
+	want     int      // agents in all
 	client   http.Client
 }
 
@@ -82,13 +86,16 @@ func Start(ctx context.Context, options Options) (*Mesos, error) {
 func (p *Programs) start(ctx context.Context, options Options) (*Mesos, error) {
 	m := &Mesos{
 		want:   max(options.Agents, len(options.PerAgent), 1),
-		client: http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second},
+		client: http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second},
 	}
 	if err := m.makeWorkDir(options.WorkDir); err != nil {
 		return nil, err
 	}
 	err := m.layOut(p, options)
-	for _, process := range append([]*process{m.master}, m.agents...) {
+	if err == nil && options.Standby {
+		m.standby, err = m.newProcess(p, "standby", "standby", options.Env, AgentOptions{}, m.Addr())
+	}
+	for _, process := range m.processes() {
 		if err == nil {
 			err = process.start()
 		}
@@ -171,6 +178,8 @@ func (m *Mesos) newProcess(p *Programs, role, name string, env []string, agent A
 		"MESOS_LAUNCHER=posix",
 		"MESOS_ISOLATION=filesystem/posix,posix/cpu,posix/mem",
 		"MESOS_SYSTEMD_ENABLE_SUPPORT=false",
+		// Only root can run tasks as the user that the framework names.
+		"MESOS_SWITCH_USER=" + strconv.FormatBool(os.Geteuid() == 0),
 		"MESOS_HTTP_COMMAND_EXECUTOR=true",
 		"MESOS_RECOVERY_TIMEOUT=2mins",
 		"MESOS_FETCHER_CACHE_DIR=" + filepath.Join(work, "fetch"),
@@ -193,11 +202,22 @@ func (m *Mesos) newProcess(p *Programs, role, name string, env []string, agent A
 	}, nil
 }
 
+// processes are those laid out so far, the master first.
+func (m *Mesos) processes() []*process {
+	all := append([]*process{m.master}, m.agents...)
+	all = append(all, m.standby)
+	return slices.DeleteFunc(all, func(p *process) bool { return p == nil })
+}
+
 // Addr is the master's host:port, the same after RestartMaster.
 func (m *Mesos) Addr() string { return m.master.addr() }
 
 // URL is the master's http URL, without a path.
 func (m *Mesos) URL() string { return "http://" + m.Addr() }
+
+// StandbyURL is the URL of the master that redirects to this one. It exists only
+// with Options.Standby.
+func (m *Mesos) StandbyURL() string { return "http://" + m.standby.addr() }
 
 // WorkDir holds, beside registry and sandboxes, the logs: local.log, or
 // master.log and agent-0.log, agent-1.log and so on.
@@ -255,10 +275,8 @@ func (m *Mesos) agent(i int) (*process, error) {
 // Close kills master, agents, executors and tasks, and removes the work
 // directory unless it was given. It may be called again.
 func (m *Mesos) Close() error {
-	for _, process := range append(m.agents, m.master) {
-		if process != nil {
-			process.kill()
-		}
+	for _, process := range m.processes() {
+		process.kill()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
@@ -286,7 +304,7 @@ func (m *Mesos) waitActive(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		for _, process := range append([]*process{m.master}, m.agents...) {
+		for _, process := range m.processes() {
 			if process.wanted && !process.running() {
 				return fmt.Errorf("realmesos: the %s %w:\n%s", process.role, errExited, process.logTail())
 			}
@@ -314,12 +332,18 @@ func (m *Mesos) active(ctx context.Context) error {
 			Registered float64 `json:"slave/registered"`
 		}
 		// Without its timeout this call can hang when it meets an agent that is
-		// just starting.
+		// just starting, as others do, less often: hence the client's own.
 		if err := m.get(ctx, "http://"+agent.addr()+"/metrics/snapshot?timeout=300ms", &metrics); err != nil {
 			return err
 		}
 		if metrics.Registered != 1 {
 			return fmt.Errorf("the agent at %s is not registered", agent.addr())
+		}
+	}
+	if m.standby != nil {
+		var version struct{ Version string }
+		if err := m.get(ctx, m.StandbyURL()+"/version", &version); err != nil {
+			return err
 		}
 	}
 	var state struct {

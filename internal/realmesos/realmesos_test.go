@@ -3,6 +3,7 @@ package realmesos_test
 import (
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -114,6 +115,25 @@ func TestCloseEndsExecutorsAndTasks(t *testing.T) {
 	}
 	if _, err := os.Stat(m.WorkDir()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the work directory is still there: %v", err)
+	}
+}
+
+func TestStandbyRedirectsToTheLeader(t *testing.T) {
+	m := start(t, realmesos.Options{Separate: true, Standby: true})
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	response, err := client.Post(m.StandbyURL()+"/api/v1/scheduler", "application/json",
+		strings.NewReader(`{"type":"SUBSCRIBE"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	// Mesos leaves out the scheme, and looks the leader's host name up.
+	to, err := response.Location()
+	if err != nil || response.StatusCode != http.StatusTemporaryRedirect || "http://127.0.0.1:"+to.Port() != m.URL() {
+		t.Errorf("%s to %v (%v), want 307 to %s", response.Status, to, err, m.URL())
 	}
 }
 
