@@ -296,3 +296,17 @@ func TestTeardownRefused(t *testing.T) {
 		t.Fatalf("Run ended with %v", err)
 	}
 }
+
+// Whoever tears down may stop reading: Run must not wait for it.
+func TestTeardownDoesNotWaitForAReader(t *testing.T) {
+	m := startMaster(t)
+	d, s := subscribed(t, m, func(c *DriverConfig) { c.Buffer = 1 })
+	s.send(offersEvent("1"), offersEvent("2"), offersEvent("3"))
+	eventually(t, "the driver is blocked", func() bool { return len(d.events) == 1 })
+	if err := d.Teardown(bg); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, d.done, "the end of Run"); err != nil {
+		t.Fatal(err)
+	}
+}

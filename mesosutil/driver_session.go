@@ -176,7 +176,7 @@ func (d *Driver) follow(ctx context.Context, s *subscription, masters []string) 
 			subscribed = true
 			continue
 		}
-		if err := d.handle(ctx, s, ev, subscribed); err != nil {
+		if err := d.handle(s, ev, subscribed); err != nil {
 			return subscribed, err
 		}
 	}
@@ -229,8 +229,8 @@ func (d *Driver) subscribedTo(ctx context.Context, s *subscription, sub *schedul
 		FrameworkID: id, Master: sub.MasterInfo, MasterURL: baseURL(s.endpoint),
 		HeartbeatInterval: interval, Resubscribed: again,
 	}
-	if !d.deliver(ctx, event) {
-		return 0, ctx.Err()
+	if !d.deliver(s.ctx, event) {
+		return 0, s.cause(nil)
 	}
 	d.watchFor(s)
 	return time.Duration(d.cfg.HeartbeatMisses) * interval, nil
@@ -263,12 +263,12 @@ func (d *Driver) disconnected(s *subscription) {
 }
 
 // handle deals with every event but the SUBSCRIBED that opens the stream.
-func (d *Driver) handle(ctx context.Context, s *subscription, ev *scheduler.Event, subscribed bool) error {
+func (d *Driver) handle(s *subscription, ev *scheduler.Event, subscribed bool) error {
 	switch ev.Type {
 	case scheduler.Event_HEARTBEAT:
 		return nil
 	case scheduler.Event_ERROR:
-		return d.handleError(ctx, ev.Error, subscribed)
+		return d.handleError(s, ev.Error, subscribed)
 	}
 	out := eventOf(ev)
 	if out == nil {
@@ -276,13 +276,15 @@ func (d *Driver) handle(ctx context.Context, s *subscription, ev *scheduler.Even
 		return nil
 	}
 	d.track(s, out)
-	if !d.deliver(ctx, out) {
-		return ctx.Err()
+	// A subscription that is over, as after Teardown, does not wait for a
+	// reader who may be gone.
+	if !d.deliver(s.ctx, out) {
+		return s.cause(nil)
 	}
 	return nil
 }
 
-func (d *Driver) handleError(ctx context.Context, e *scheduler.Event_Error, subscribed bool) error {
+func (d *Driver) handleError(s *subscription, e *scheduler.Event_Error, subscribed bool) error {
 	message := ""
 	if e != nil {
 		message = e.Message
@@ -294,8 +296,8 @@ func (d *Driver) handleError(ctx context.Context, e *scheduler.Event_Error, subs
 		return fmt.Errorf("the mesos master answers: %s", message)
 	}
 	d.log.Warn("error event from Mesos", "message", message)
-	if !d.deliver(ctx, EventError{Message: message}) {
-		return ctx.Err()
+	if !d.deliver(s.ctx, EventError{Message: message}) {
+		return s.cause(nil)
 	}
 	return nil // the master closes the stream if it means to
 }
