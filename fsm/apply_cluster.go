@@ -10,13 +10,12 @@ func applySetPolicy(t *txn, c *fsmpb.Policy) *fsmpb.Result {
 	if proto.Equal(c, t.s.policy) {
 		return &fsmpb.Result{Code: uint32(CodeUnchanged)}
 	}
-	if c.DedupWindow < 1 || c.MaxDrivers < 0 || c.RetainedDrivers < 0 || c.RetryWaitMaxS < 0 {
-		return refuse(CodeMalformed, "policy holds a negative limit or no dedup window")
+	if why := invalidPolicy(c); why != "" {
+		return refuse(CodeMalformed, "%s", why)
 	}
 	t.s.policy = c
-	if n := t.t.finished.Len() - int(c.RetainedDrivers); n > 0 {
-		t.trim()
-	}
+	t.forgetFinished(t.t.finished.Len() - int(c.RetainedDrivers))
+	t.forgetRequests()
 	t.emit(Change{Kind: ChangePolicy, Event: "set"})
 	return ok()
 }
@@ -64,7 +63,7 @@ func (t *txn) abandonActive(frameworkID string) {
 		return true
 	})
 	for _, d := range active {
-		event := t.retryOr(d, TaskLost, EventLost)
+		event := t.retryOr(d, d.Current(), TaskLost, EventLost)
 		next := *d
 		a := *d.Current()
 		a.EndedMs = t.timeMs

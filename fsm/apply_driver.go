@@ -10,9 +10,12 @@ func applySubmitDriver(t *txn, c *fsmpb.SubmitDriver) *fsmpb.Result {
 	if r := t.acceptsDrivers(); r != nil {
 		return r
 	}
-	id := c.DriverId
+	if why := invalidSubmission(c); why != "" {
+		return refuse(CodeMalformed, "%s", why)
+	}
+	id, seq := c.DriverId, t.s.nextSeq
 	if id == "" {
-		id = t.newDriverID(c.IdPrefix)
+		id, seq = t.newDriverID(c.IdPrefix)
 	} else if _, taken := t.t.drivers.Get(id); taken {
 		return refuse(CodeConflict, "driver %s exists already", id)
 	}
@@ -21,12 +24,12 @@ func applySubmitDriver(t *txn, c *fsmpb.SubmitDriver) *fsmpb.Result {
 		submitted = t.timeMs
 	}
 	d := &Driver{
-		ID: id, Seq: t.s.nextSeq, State: DriverQueued,
+		ID: id, Seq: seq, State: DriverQueued,
 		Name: c.Name, MainClass: c.MainClass, Queue: c.Queue, Priority: c.Priority,
 		Cores: c.Cores, MemMiB: c.MemMib, Supervise: c.Supervise, MaxRetries: c.MaxRetries,
 		Spec: c.Spec, User: c.User, SubmittedMs: submitted, ChangedMs: t.timeMs,
 	}
-	t.s.nextSeq++
+	t.s.nextSeq = seq + 1
 	t.enter(d)
 	t.changed(d, "submit", "", "")
 	return &fsmpb.Result{DriverId: id}
@@ -53,12 +56,13 @@ func (t *txn) acceptsDrivers() *fsmpb.Result {
 }
 
 // newDriverID appends the replicated counter, so that ids are unique whatever
-// clock and time zone stamped the prefix.
-func (t *txn) newDriverID(prefix string) string {
+// clock and time zone stamped the prefix. Numbers that a migrated driver has
+// taken are passed over for good, so that no id is given twice.
+func (t *txn) newDriverID(prefix string) (id string, seq uint64) {
 	for n := t.s.nextSeq; ; n++ {
 		id := fmt.Sprintf("%s%04d", prefix, n)
 		if _, taken := t.t.drivers.Get(id); !taken {
-			return id
+			return id, n
 		}
 	}
 }
@@ -77,7 +81,9 @@ func applyKillDriver(t *txn, c *fsmpb.KillDriver) *fsmpb.Result {
 	}
 	was := d.State
 	next := *d
-	next.Reason = c.Reason
+	if was != DriverKilling { // the first kill is the one that ended it
+		next.Reason = clip(c.Reason)
+	}
 	if r := t.move(d, &next, EventKill, ""); r != nil {
 		return r
 	}
@@ -105,13 +111,18 @@ func applyLaunchDrivers(t *txn, c *fsmpb.LaunchDrivers) *fsmpb.Result {
 
 func (t *txn) launch(l *fsmpb.Launch) *fsmpb.Result {
 	d, found := t.t.drivers.Get(l.DriverId)
+	fw := t.s.framework.State
 	switch {
+	case fw != FrameworkSubscribed && fw != FrameworkDisconnected:
+		return refuse(CodeNotReady, "no driver can be launched: the framework is %s", fw)
 	case !found:
 		return refuse(CodeNotFound, "no driver %s", l.DriverId)
 	case l.Attempt != d.NextAttempt:
 		return refuse(CodeConflict, "driver %s is at attempt %d, not %d", d.ID, d.NextAttempt, l.Attempt)
 	case l.TaskId != TaskID(d.ID, l.Attempt):
 		return refuse(CodeMalformed, "task id %s does not name attempt %d of %s", l.TaskId, l.Attempt, d.ID)
+	case len(l.AgentId)+len(l.AgentHost)+len(l.FrameworkId) > maxText:
+		return refuse(CodeMalformed, "names in the launch of %s are longer than %d bytes", d.ID, maxText)
 	}
 	next := *d
 	next.Attempts = append(d.Attempts[:len(d.Attempts):len(d.Attempts)], &Attempt{
@@ -124,6 +135,7 @@ func (t *txn) launch(l *fsmpb.Launch) *fsmpb.Result {
 	}
 	next.NextAttempt++
 	next.NotBeforeMs = 0
+	next.Reason = ""
 	return t.move(d, &next, EventLaunch, l.TaskId)
 }
 
@@ -133,7 +145,7 @@ func applyRejectDriver(t *txn, c *fsmpb.RejectDriver) *fsmpb.Result {
 		return refuse(CodeNotFound, "no driver %s", c.DriverId)
 	}
 	next := *d
-	next.Reason = c.Reason
+	next.Reason = clip(c.Reason)
 	if r := t.move(d, &next, EventReject, ""); r != nil {
 		return r
 	}
@@ -148,7 +160,9 @@ func (t *txn) move(d, next *Driver, event, taskID string) *fsmpb.Result {
 		return refuse(CodeIllegal, "driver %s: %v", d.ID, err)
 	}
 	next.State = DriverState(state)
-	next.ChangedMs = t.timeMs
+	if next.State != d.State {
+		next.ChangedMs = t.timeMs
+	}
 	if next.State.Terminal() {
 		t.trim()
 		next.FinishedMs = t.timeMs
@@ -201,11 +215,14 @@ func (t *txn) leave(d *Driver, next DriverState) {
 // tenth of the limit at once, the oldest first: with 20 to retain, 25 finished
 // drivers leave 19.
 func (t *txn) trim() {
-	limit := int(t.s.policy.RetainedDrivers)
-	if t.t.finished.Len() < limit {
-		return
+	if limit := int(t.s.policy.RetainedDrivers); t.t.finished.Len() >= limit {
+		t.forgetFinished(max(limit/10, 1))
 	}
-	for n := max(limit/10, 1, t.t.finished.Len()-limit); n > 0 && t.t.finished.Len() > 0; n-- {
+}
+
+// forgetFinished drops the n drivers that finished first, or all there are.
+func (t *txn) forgetFinished(n int) {
+	for ; n > 0 && t.t.finished.Len() > 0; n-- {
 		_, old, _ := t.t.finished.PopMin()
 		t.t.drivers.Delete(old.ID)
 		t.t.bySeq.Delete(old.Seq)

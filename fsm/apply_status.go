@@ -20,9 +20,10 @@ func applyRecordStatuses(t *txn, c *fsmpb.RecordStatuses) *fsmpb.Result {
 // where it says that a process runs that must not, the caller is told to kill.
 func (t *txn) recordStatus(st *Status) *fsmpb.StatusResult {
 	state := TaskState(st.State)
-	if !state.known() {
+	if !state.known() || len(st.TaskId)+len(st.AgentId)+len(st.ExecutorId)+len(st.Uuid) > maxText {
 		return &fsmpb.StatusResult{Code: uint32(CodeMalformed)}
 	}
+	st.Message = clip(st.Message)
 	d, found := t.t.drivers.Get(DriverOfTask(st.TaskId))
 	if !found {
 		return &fsmpb.StatusResult{Code: uint32(CodeUnknownTask)}
@@ -85,32 +86,51 @@ func (t *txn) eventOf(d *Driver, a *Attempt, st *Status) string {
 	case state == TaskFinished:
 		return EventFinished
 	case state == TaskKilled:
-		return EventEnded
+		return t.retryOr(d, a, state, EventEnded)
 	case state == TaskError:
-		return t.retryOr(d, state, EventError)
+		return t.retryOr(d, a, state, EventError)
 	case state == TaskFailed:
-		return t.retryOr(d, state, EventFailed)
+		return t.retryOr(d, a, state, EventFailed)
 	case a.StartedMs == 0 && neverStarted(st):
 		return EventDropped
 	}
-	return t.retryOr(d, state, EventLost)
+	return t.retryOr(d, a, state, EventLost)
 }
 
-// retryOr is EventRetry where the driver is to be tried again after state.
-func (t *txn) retryOr(d *Driver, state TaskState, otherwise string) string {
-	p := t.s.policy
-	retryable := state == TaskFailed || state.gone()
-	if p.RetryOn != 0 {
-		retryable = p.RetryOn&(1<<uint(state)) != 0
+// retryOr is EventRetry where the driver is to be tried again after attempt a
+// ended in state.
+func (t *txn) retryOr(d *Driver, a *Attempt, state TaskState, otherwise string) string {
+	if t.retryable(d, state) && !t.exhausted(d, a) {
+		return EventRetry
 	}
+	return otherwise
+}
+
+// retryable tells whether the end of a task in state is one to try again after.
+func (t *txn) retryable(d *Driver, state TaskState) bool {
+	if !d.Supervise || d.State == DriverKilling {
+		return false
+	}
+	if on := t.s.policy.RetryOn; on != 0 {
+		return on&(1<<uint(state)) != 0
+	}
+	return state == TaskFailed || state.gone()
+}
+
+// exhausted tells whether d has used up its retries with the end of attempt a.
+func (t *txn) exhausted(d *Driver, a *Attempt) bool {
 	limit := d.MaxRetries
 	if limit == 0 {
-		limit = p.MaxRetries
+		limit = t.s.policy.MaxRetries
 	}
-	if !d.Supervise || d.State == DriverKilling || !retryable || limit > 0 && d.Retries >= limit {
-		return otherwise
-	}
-	return EventRetry
+	return limit > 0 && d.Retries >= limit && !t.healthy(a)
+}
+
+// healthy tells whether an attempt ran for so long that the failures before it
+// no longer count.
+func (t *txn) healthy(a *Attempt) bool {
+	reset := t.s.policy.BackoffResetMs
+	return reset > 0 && a.StartedMs > 0 && t.timeMs-a.StartedMs >= reset
 }
 
 // Back-offs of a launch that Mesos dropped, in milliseconds. Doubling keeps a
@@ -127,7 +147,7 @@ func (t *txn) prepare(next *Driver, before *Attempt, event string, st *Status) {
 		next.Drops = 0
 	case EventRetry:
 		t.backOff(next, before)
-		next.Reason = ""
+		next.Reason, next.Drops = "", 0
 	case EventDropped:
 		wait := min(int64(dropWaitMs)<<min(next.Drops, 10), dropWaitMaxMs)
 		next.NotBeforeMs = t.timeMs + wait
@@ -136,9 +156,9 @@ func (t *txn) prepare(next *Driver, before *Attempt, event string, st *Status) {
 		a := *next.Attempts[last]
 		a.Dropped = true
 		next.Attempts[last] = &a
-	case EventFailed, EventLost, EventError:
+	case EventFailed, EventLost, EventError, EventEnded:
 		if next.Reason == "" {
-			next.Reason = endReason(next, st)
+			next.Reason = t.endReason(next, before, st)
 		}
 	}
 }
@@ -147,22 +167,17 @@ func (t *txn) prepare(next *Driver, before *Attempt, event string, st *Status) {
 // after 1 s, then doubling to the policy's limit. A long healthy run starts the
 // series again where the policy says so.
 func (t *txn) backOff(next *Driver, before *Attempt) {
-	p := t.s.policy
-	if p.BackoffResetMs > 0 && before.StartedMs > 0 && t.timeMs-before.StartedMs >= p.BackoffResetMs {
+	if t.healthy(before) {
 		next.Retries, next.WaitSeconds = 0, 0
 	}
 	next.Retries++
-	if next.WaitSeconds == 0 {
-		next.WaitSeconds = 1
-	} else {
-		next.WaitSeconds *= 2
-	}
-	next.WaitSeconds = min(next.WaitSeconds, max(p.RetryWaitMaxS, 1))
+	wait := max(2*int64(next.WaitSeconds), 1)
+	next.WaitSeconds = int32(min(wait, int64(max(t.s.policy.RetryWaitMaxS, 1))))
 	next.NotBeforeMs = t.timeMs + int64(next.WaitSeconds)*1000
 }
 
-func endReason(d *Driver, st *Status) string {
-	if d.Supervise && d.Retries > 0 {
+func (t *txn) endReason(d *Driver, a *Attempt, st *Status) string {
+	if t.retryable(d, TaskState(st.State)) && t.exhausted(d, a) {
 		return fmt.Sprintf("gave up after %d retries: %s", d.Retries, st.Message)
 	}
 	return st.Message

@@ -49,6 +49,11 @@ func (t *txn) remember(c *fsmpb.Command, r *fsmpb.Result) {
 	t.s.nextReq++
 	t.t.requests.Set(q.id, q)
 	t.t.reqOrder.Set(q.seq, q)
+	t.forgetRequests()
+}
+
+// forgetRequests drops the oldest requests beyond the window.
+func (t *txn) forgetRequests() {
 	for t.t.reqOrder.Len() > int(t.s.policy.DedupWindow) {
 		_, old, _ := t.t.reqOrder.PopMin()
 		t.t.requests.Delete(old.id)

@@ -22,7 +22,7 @@ type Driver struct {
 	Cores      float64
 	MemMiB     int64
 	Supervise  bool
-	MaxRetries int32 // 0: the policy's
+	MaxRetries int32 // 0: the policy's; negative: no limit
 	Spec       []byte
 	User       string
 

@@ -15,7 +15,7 @@ const (
 	DriverRetrying  DriverState = "RETRYING"  // supervised and failed; waits for its back-off
 	DriverFinished  DriverState = "FINISHED"  // TASK_FINISHED
 	DriverFailed    DriverState = "FAILED"    // TASK_FAILED
-	DriverKilled    DriverState = "KILLED"    // killed on request, in whatever way its task ended
+	DriverKilled    DriverState = "KILLED"    // killed on request, or by Mesos
 	DriverLost      DriverState = "LOST"      // its agent or its task is gone
 	DriverError     DriverState = "ERROR"     // Mesos or the dispatcher found it impossible to run
 )
@@ -50,8 +50,9 @@ const (
 )
 
 // driverLifecycle builds the table of the driver. A kill is remembered: however
-// the task of a KILLING driver ends, the driver is KILLED and never retried
-// (upstream relaunches it where the end shows as TASK_FAILED).
+// the task of a KILLING driver ends, the driver is never retried (upstream
+// relaunches it where the end shows as TASK_FAILED). It is KILLED, or FINISHED
+// where it got done before the kill reached it.
 func driverLifecycle() *Lifecycle {
 	s := func(states ...DriverState) []string {
 		names := make([]string, len(states))

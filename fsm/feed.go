@@ -26,7 +26,7 @@ type Change struct {
 	To     string
 	TaskID string
 	Reason string
-	Driver *Driver // after the change; nil for other kinds and for a forgotten driver
+	Driver *Driver // after the change; nil for other kinds
 }
 
 // feedLength is how many changes a node can replay. A reader that fell further

@@ -2,8 +2,10 @@ package fsm
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 
 	"google.golang.org/protobuf/encoding/protodelim"
@@ -17,8 +19,8 @@ const (
 	// SnapshotVersion is the newest snapshot format that this code writes. Every
 	// older one can be restored.
 	SnapshotVersion = 1
-	// maxRecord bounds one record of a snapshot: a driver with maxAttempts long
-	// messages stays far below it.
+	// maxRecord bounds one record of a snapshot. A driver of maxCommand bytes with
+	// maxAttempts attempts of a few maxText each stays below it.
 	maxRecord = 64 << 20
 )
 
@@ -30,13 +32,16 @@ var delimited = protodelim.MarshalOptions{MarshalOptions: proto.MarshalOptions{D
 
 // WriteTo writes the snapshot of a view. Equal states give equal bytes.
 func (v *View) WriteTo(w io.Writer) (int64, error) {
-	count := &countingWriter{w: w}
-	buf := bufio.NewWriterSize(count, 64<<10)
+	sum := &summingWriter{w: w}
+	buf := bufio.NewWriterSize(sum, 64<<10)
 	err := v.write(buf)
 	if err == nil {
 		err = buf.Flush()
 	}
-	return count.n, err
+	if err == nil {
+		_, err = sum.Write(binary.BigEndian.AppendUint32(nil, sum.crc))
+	}
+	return sum.n, err
 }
 
 func (v *View) write(w io.Writer) error {
@@ -78,32 +83,70 @@ func (v *View) write(w io.Writer) error {
 // callers that treat all snapshots alike.
 func (v *View) Release() {}
 
-type countingWriter struct {
-	w io.Writer
-	n int64
+// A snapshot ends with the CRC-32C of all bytes before it, because protobuf
+// alone does not notice a changed digit.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+type summingWriter struct {
+	w   io.Writer
+	n   int64
+	crc uint32
 }
 
-func (c *countingWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
+func (s *summingWriter) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	s.n += int64(n)
+	s.crc = crc32.Update(s.crc, castagnoli, p[:n])
 	return n, err
+}
+
+type summingReader struct {
+	r   *bufio.Reader
+	crc uint32
+	one [1]byte
+}
+
+func (s *summingReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.crc = crc32.Update(s.crc, castagnoli, p[:n])
+	return n, err
+}
+
+func (s *summingReader) ReadByte() (byte, error) {
+	b, err := s.r.ReadByte()
+	if err == nil {
+		s.one[0] = b
+		s.crc = crc32.Update(s.crc, castagnoli, s.one[:])
+	}
+	return b, err
+}
+
+// ended tells whether only the right sum is left to read.
+func (s *summingReader) ended() bool {
+	want := s.crc
+	var sum [4]byte
+	if _, err := io.ReadFull(s.r, sum[:]); err != nil || binary.BigEndian.Uint32(sum[:]) != want {
+		return false
+	}
+	_, err := s.r.ReadByte()
+	return err == io.EOF
 }
 
 // Restore replaces the state by a snapshot. On an error, which wraps
 // ErrSnapshot, the state is left as it was.
 func (s *State) Restore(r io.Reader) error {
-	t, sc, err := readSnapshot(bufio.NewReaderSize(r, 64<<10))
+	t, sc, err := readSnapshot(&summingReader{r: bufio.NewReaderSize(r, 64<<10)})
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.t, s.s = t, sc
-	s.mu.Unlock()
 	s.feed.restart(sc.nextChange)
+	s.mu.Unlock()
 	return nil
 }
 
-func readSnapshot(r *bufio.Reader) (trees, scalars, error) {
+func readSnapshot(r *summingReader) (trees, scalars, error) {
 	fail := func(format string, args ...any) (trees, scalars, error) {
 		return trees{}, scalars{}, fmt.Errorf("%w: %s", ErrSnapshot, fmt.Sprintf(format, args...))
 	}
@@ -118,6 +161,9 @@ func readSnapshot(r *bufio.Reader) (trees, scalars, error) {
 	if h.Version > SnapshotVersion {
 		return fail("version %d is newer than this program, which reads up to %d; upgrade it first", h.Version, SnapshotVersion)
 	}
+	if why := invalidHeader(&h); why != "" {
+		return fail("header: %s", why)
+	}
 	tx := &txn{State: &State{t: newTrees(), s: scalarsFromPB(&h)}}
 	for n := uint64(0); n < h.Drivers+h.Requests+h.Nodes; n++ {
 		var rec fsmpb.Record
@@ -126,23 +172,27 @@ func readSnapshot(r *bufio.Reader) (trees, scalars, error) {
 		}
 		switch k := rec.Kind.(type) {
 		case *fsmpb.Record_Driver:
-			tx.enter(driverFromPB(k.Driver))
+			d := driverFromPB(k.Driver)
+			if why := invalidDriver(d, &tx.s); why != "" {
+				return fail("driver %q: %s", d.ID, why)
+			}
+			tx.enter(d)
 		case *fsmpb.Record_Request:
 			q := requestFromPB(k.Request)
 			tx.t.requests.Set(q.id, q)
 			tx.t.reqOrder.Set(q.seq, q)
-			tx.s.nextReq = q.seq + 1
+			tx.s.nextReq = max(tx.s.nextReq, q.seq+1)
 		case *fsmpb.Record_Node:
 			tx.t.nodes.Set(k.Node.Id, k.Node)
 		default:
 			return fail("record %d is of a kind that this program does not know", n)
 		}
 	}
-	if _, err := r.ReadByte(); err != io.EOF {
-		return fail("more records than the header announces")
+	if !r.ended() {
+		return fail("its check sum is wrong or something follows it")
 	}
-	if uint64(tx.t.drivers.Len()) != h.Drivers || uint64(tx.t.reqOrder.Len()) != h.Requests || uint64(tx.t.nodes.Len()) != h.Nodes {
-		return fail("records do not add up to what the header announces")
+	if why := tx.t.mismatch(&h); why != "" {
+		return fail("%s", why)
 	}
 	return tx.t, tx.s, nil
 }

@@ -136,12 +136,12 @@ func Lifecycles() []*Lifecycle { return []*Lifecycle{driverLifecycle(), framewor
 // Apply carries out one log entry and returns the encoded result. It never
 // fails: what cannot be done is refused, in the same way on every node.
 func (s *State) Apply(index uint64, data []byte) []byte {
-	s.mu.Lock()
 	t := &txn{State: s, index: index}
+	s.mu.Lock()
 	r := t.run(data)
 	s.s.index = index
+	s.feed.publish(t.changes) // under the lock: no View may be ahead of the feed
 	s.mu.Unlock()
-	s.feed.publish(t.changes)
 	r.Index = index
 	out, err := proto.Marshal(r)
 	if err != nil { // only invalid UTF-8 can do it, and decoding refused that
@@ -155,27 +155,36 @@ type txn struct {
 	*State
 	index   uint64
 	timeMs  int64
-	req     RequestID
 	changes []Change
 }
 
+// decoding drops the fields that this version does not know: kept as raw bytes
+// they would be state of unbounded size that nothing here can read.
+var decoding = proto.UnmarshalOptions{DiscardUnknown: true}
+
 func (t *txn) run(data []byte) *fsmpb.Result {
+	if len(data) > maxCommand {
+		return refuse(CodeMalformed, "log entry of %d bytes is longer than %d", len(data), maxCommand)
+	}
 	var c fsmpb.Command
-	if err := proto.Unmarshal(data, &c); err != nil {
+	if err := decoding.Unmarshal(data, &c); err != nil {
 		return refuse(CodeMalformed, "log entry is not a command")
 	}
 	row, known := registry[Number(c.Number)]
 	if !known {
 		return refuse(CodeUnknownCommand, "command %d is not known to this version", c.Number)
 	}
-	if copy(t.req[:], c.RequestId) != len(t.req) || t.req == (RequestID{}) {
-		return refuse(CodeMalformed, "%s without a request id", row.name)
+	if len(c.RequestId) != len(RequestID{}) || RequestID(c.RequestId) == (RequestID{}) {
+		return refuse(CodeMalformed, "%s without a request id of %d bytes", row.name, len(RequestID{}))
+	}
+	if c.TimeMs == 0 || !validTime(c.TimeMs) {
+		return refuse(CodeMalformed, "%s stamped with a time out of range", row.name)
 	}
 	if r := t.repeated(&c); r != nil {
 		return r
 	}
 	body := row.body()
-	if err := proto.Unmarshal(c.Body, body); err != nil {
+	if err := decoding.Unmarshal(c.Body, body); err != nil {
 		return refuse(CodeMalformed, "%s cannot be decoded", row.name)
 	}
 	t.timeMs = c.TimeMs

@@ -1,5 +1,7 @@
 package fsm
 
+import "math"
+
 // Index of the last entry that this view contains.
 func (v *View) Index() uint64 { return v.s.index }
 
@@ -39,6 +41,9 @@ func (v *View) Finished(visit func(*Driver) bool) {
 
 // After visits drivers in order of acceptance, beginning behind seq (0: the first).
 func (v *View) After(seq uint64, visit func(*Driver) bool) {
+	if seq == math.MaxUint64 {
+		return
+	}
 	v.t.bySeq.Ascend(seq+1, func(_ uint64, d *Driver) bool { return visit(d) })
 }
 
