@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/ha-dispatcher/ha-dispatcher/internal/fixture"
 )
@@ -40,10 +41,14 @@ func (p *Programs) program(role string) string {
 	return filepath.Join(p.dir, "bin", "mesos-"+role)
 }
 
+// required spares the later tests of a binary the wait for a registry that the
+// first did not reach.
+var required = sync.OnceValues(func() (*Programs, error) { return Build(context.Background()) })
+
 // Require returns the built programs, or skips or fails the test.
 func Require(t fixture.TB) *Programs {
 	t.Helper()
-	programs, err := Build(context.Background())
+	programs, err := required()
 	fixture.Require(t, Name, err)
 	return programs
 }
@@ -93,7 +98,7 @@ func (p *Programs) verify(ctx context.Context) error {
 }
 
 func (p *Programs) build(ctx context.Context) error {
-	scratch, err := os.MkdirTemp(filepath.Dir(p.dir), "building-")
+	scratch, err := fixture.Scratch(filepath.Dir(p.dir))
 	if err != nil {
 		return err
 	}
@@ -103,7 +108,7 @@ func (p *Programs) build(ctx context.Context) error {
 		return err
 	}
 	var log bytes.Buffer
-	cmd := exec.CommandContext(ctx, "/bin/sh", filepath.Join(source, "build.sh"), built)
+	cmd := fixture.Command(ctx, "/bin/sh", filepath.Join(source, "build.sh"), built)
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.Env = append(os.Environ(), "TMPDIR="+scratch)
 	if err := cmd.Run(); err != nil {

@@ -106,7 +106,7 @@ func findJDK(ctx context.Context, version string) (string, error) {
 // download unpacks Spark into s.home, by way of a scratch directory: only a
 // whole one gets the name that the next caller looks for.
 func (s *Spark) download(ctx context.Context, dir string) error {
-	scratch, err := os.MkdirTemp(dir, "download-")
+	scratch, err := fixture.Scratch(dir)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (s *Spark) download(ctx context.Context, dir string) error {
 		}
 	}
 	// The archive of a wheel has the same content, but PyPI holds no wheel.
-	pip := exec.CommandContext(ctx, "python3", "-m", "pip", "--disable-pip-version-check",
+	pip := fixture.Command(ctx, "python3", "-m", "pip", "--disable-pip-version-check",
 		"download", "-q", "--no-deps", "--no-binary", "pyspark", "-d", scratch, "pyspark=="+s.version)
 	if output, err := pip.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
@@ -163,7 +163,7 @@ func makeRunnable(dirs ...string) error {
 }
 
 func (s *Spark) compile(ctx context.Context, dir string) error {
-	scratch, err := os.MkdirTemp(dir, "compile-")
+	scratch, err := fixture.Scratch(dir)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (s *Spark) compile(ctx context.Context, dir string) error {
 }
 
 func run(ctx context.Context, program string, args ...string) error {
-	if output, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
+	if output, err := fixture.Command(ctx, program, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("sparkfixture: %s: %w\n%s", program, err, output)
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/ha-dispatcher/ha-dispatcher/internal/fixture"
 )
@@ -55,10 +55,8 @@ func (s *Spark) Env() []string {
 
 // Command prepares spark-submit with these arguments; it is killed when ctx ends.
 func (s *Spark) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, s.SubmitPath(), args...)
+	cmd := fixture.Command(ctx, s.SubmitPath(), args...)
 	cmd.Env = s.Env()
-	// The JVM may have children that hold the output open.
-	cmd.WaitDelay = 10 * time.Second
 	return cmd
 }
 
@@ -72,23 +70,27 @@ func (s *Spark) Submit(ctx context.Context, args ...string) (string, error) {
 	return string(output), err
 }
 
+// required3 and required4 spare the later tests of a binary the wait for a
+// registry that the first did not reach.
+var (
+	required3 = sync.OnceValues(func() (*Spark, error) { return Find(context.Background(), Version3) })
+	required4 = sync.OnceValues(func() (*Spark, error) { return Find(context.Background(), Version4) })
+)
+
 // Require returns Version3, or skips or fails the test; HA_DISPATCHER_REQUIRE
 // knows it as "spark".
 func Require(t fixture.TB) *Spark {
 	t.Helper()
-	return require(t, Version3)
+	spark, err := required3()
+	fixture.Require(t, name(Version3), err)
+	return spark
 }
 
 // Require4 is Require for Version4, known as "spark4".
 func Require4(t fixture.TB) *Spark {
 	t.Helper()
-	return require(t, Version4)
-}
-
-func require(t fixture.TB, version string) *Spark {
-	t.Helper()
-	spark, err := Find(context.Background(), version)
-	fixture.Require(t, name(version), err)
+	spark, err := required4()
+	fixture.Require(t, name(Version4), err)
 	return spark
 }
 
