@@ -23,16 +23,16 @@ func TestCallsOnTheWire(t *testing.T) {
 	agent := &mesos.AgentID{Value: "a"}
 	seconds := func(s float64) *mesos.Filters { return &mesos.Filters{RefuseSeconds: &s} }
 	ids := []mesos.OfferID{{Value: "o"}}
-	launch := []mesos.Offer_Operation{{Type: mesos.Offer_Operation_LAUNCH, Launch: &mesos.Offer_Operation_Launch{TaskInfos: []mesos.TaskInfo{{Name: "n"}}}}}
+	launch := []mesos.Offer_Operation{{Type: mesos.Offer_Operation_LAUNCH, Launch: &mesos.Offer_Operation_Launch{TaskInfos: taskNamed("n")}}}
 	for name, c := range map[string]struct {
 		do   func(*running) error
 		want *scheduler.Call // without the framework id; nil: nothing is sent
 	}{
 		"accept": {func(d *running) error {
-			return d.Accept(bg, []string{"o"}, []mesos.TaskInfo{{Name: "n"}}, 2*time.Second)
+			return d.Accept(bg, []string{"o"}, taskNamed("n"), 2*time.Second)
 		},
 			&scheduler.Call{Type: scheduler.Call_ACCEPT, Accept: &scheduler.Call_Accept{OfferIDs: ids, Operations: launch, Filters: seconds(2)}}},
-		"accept, Mesos' own filter": {func(d *running) error { return d.Accept(bg, []string{"o"}, []mesos.TaskInfo{{Name: "n"}}, -1) },
+		"accept, Mesos' own filter": {func(d *running) error { return d.Accept(bg, []string{"o"}, taskNamed("n"), -1) },
 			&scheduler.Call{Type: scheduler.Call_ACCEPT, Accept: &scheduler.Call_Accept{OfferIDs: ids, Operations: launch}}},
 		"accept nothing": {func(d *running) error { return d.Accept(bg, []string{"o"}, nil, 0) },
 			&scheduler.Call{Type: scheduler.Call_DECLINE, Decline: &scheduler.Call_Decline{OfferIDs: ids, Filters: seconds(0)}}},
@@ -183,7 +183,7 @@ func TestOffersAreFencedToTheirSubscription(t *testing.T) {
 	expect[EventSubscribed](d)
 	expect[EventOffers](d)
 	expect[EventRescind](d)
-	tasks := []mesos.TaskInfo{{Name: "n"}}
+	tasks := taskNamed("n")
 	for _, ids := range [][]string{{"old"}, {"rescinded"}, {"new", "old"}, {}, nil} {
 		if err := d.Accept(bg, ids, tasks, 0); !errors.Is(err, ErrStaleOffer) {
 			t.Errorf("accepting %v: %v", ids, err)
@@ -215,7 +215,7 @@ func TestAFailedCallLeavesItsOffersHeld(t *testing.T) {
 		answer(503, "")(w)
 		return true
 	})
-	tasks := []mesos.TaskInfo{{Name: "n"}}
+	tasks := taskNamed("n")
 	if err := d.Accept(bg, []string{"keep", "rescinded"}, tasks, 0); !errors.Is(err, ErrMasterGone) {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestAnOfferIsUsedOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	results := make([]error, 8)
 	for i := range results {
-		wg.Go(func() { results[i] = d.Accept(bg, []string{"o"}, []mesos.TaskInfo{{Name: "n"}}, 0) })
+		wg.Go(func() { results[i] = d.Accept(bg, []string{"o"}, taskNamed("n"), 0) })
 	}
 	wg.Wait()
 	won := slices.DeleteFunc(slices.Clone(results), func(err error) bool { return err != nil })

@@ -313,3 +313,5 @@ func deadHost(t *testing.T) string {
 func answer(status int, text string) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) { w.WriteHeader(status); fmt.Fprint(w, text) }
 }
+
+func taskNamed(name string) []mesos.TaskInfo { return []mesos.TaskInfo{{Name: name}} }

@@ -13,6 +13,7 @@ import (
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
 
 	"github.com/ha-dispatcher/ha-dispatcher/internal/fixture"
+	"github.com/ha-dispatcher/ha-dispatcher/internal/localmesos"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/realmesos"
 )
 
@@ -25,7 +26,29 @@ type cluster struct {
 
 // onEachMesos runs the story on every Mesos there is.
 func onEachMesos(t *testing.T, story func(*testing.T, cluster)) {
+	t.Run("local", func(t *testing.T) {
+		m := startLocal(t, localmesos.Options{Standbys: []string{"127.0.0.1:0"}})
+		story(t, cluster{masters: m.Addr(), standby: m.Addrs()[1], restartMaster: func(t *testing.T) {
+			if err := m.FailoverMaster(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}})
+	})
 	t.Run("real", func(t *testing.T) { story(t, startReal(t, realmesos.Options{Separate: true, Standby: true})) })
+}
+
+func startLocal(t *testing.T, options localmesos.Options) *localmesos.Mesos {
+	t.Helper()
+	m, err := localmesos.Start(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
 }
 
 func startReal(t *testing.T, options realmesos.Options) cluster {
@@ -221,7 +244,7 @@ func TestMesosTakesOffersBackAtFailover(t *testing.T) {
 		offer := expect[EventOffers](old).Offers[0].ID.Value
 		leader := onMesos(t, c.masters, id, nil)
 		expect[EventSubscribed](leader)
-		if err := leader.Accept(bg, []string{offer}, []mesos.TaskInfo{{Name: "n"}}, 0); !errors.Is(err, ErrStaleOffer) {
+		if err := leader.Accept(bg, []string{offer}, taskNamed("n"), 0); !errors.Is(err, ErrStaleOffer) {
 			t.Fatal(err)
 		}
 		if got := expect[EventOffers](leader).Offers[0].ID.Value; got == offer {
@@ -302,14 +325,23 @@ func TestMesosAuthenticates(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"credentials":[{"principal":"spark","secret":"right"}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := startReal(t, realmesos.Options{Separate: true, Env: []string{
-		"MESOS_AUTHENTICATE_HTTP_FRAMEWORKS=true", "MESOS_HTTP_FRAMEWORK_AUTHENTICATORS=basic", "MESOS_CREDENTIALS=file://" + file}})
+	t.Run("local", func(t *testing.T) {
+		authenticates(t, startLocal(t, localmesos.Options{Credentials: map[string]string{"spark": "right"}}).Addr())
+	})
+	t.Run("real", func(t *testing.T) {
+		authenticates(t, startReal(t, realmesos.Options{Separate: true, Env: []string{
+			"MESOS_AUTHENTICATE_HTTP_FRAMEWORKS=true", "MESOS_HTTP_FRAMEWORK_AUTHENTICATORS=basic", "MESOS_CREDENTIALS=file://" + file}}).masters)
+	})
+}
+
+func authenticates(t *testing.T, masters string) {
+	t.Helper()
 	for secret, want := range map[string]error{"right": nil, "wrong": ErrUnauthorized, "": ErrUnauthorized} {
 		creds, err := NewCredentials("spark", secret)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := onMesos(t, c.masters, "", func(cfg *DriverConfig) { cfg.Credentials = creds })
+		d := onMesos(t, masters, "", func(cfg *DriverConfig) { cfg.Credentials = creds })
 		if want != nil {
 			if err := d.end(); !errors.Is(err, want) {
 				t.Errorf("secret %q: %v, want %v", secret, err, want)
