@@ -20,15 +20,18 @@ var layers = map[string][]string{
 	"fsm":                   {},
 	"raftstore":             {},
 	"mesosutil":             {},
-	"shuffle":               {},
-	"dispatcher":            {"fsm", "raftstore", "mesosutil"},
-	"backend":               {"fsm", "raftstore", "mesosutil"},
+	"shuffle":               {"internal/sparkconf"},
+	"dispatcher":            {"fsm", "raftstore", "mesosutil", "internal/sparkconf"},
+	"backend":               {"fsm", "raftstore", "mesosutil", "internal/sparkconf"},
+	"internal/sparkconf":    {},
+	"internal/node":         {"fsm", "raftstore", "mesosutil", "dispatcher", "internal/sparkconf"},
 	"internal/localmesos":   {},
 	"internal/fixture":      {},
 	"internal/lint":         {},
 	"internal/realmesos":    {"internal/fixture"},
 	"internal/sparkfixture": {"internal/fixture"},
-	"internal/testcluster":  {"fsm", "raftstore", "mesosutil", "dispatcher", "backend", "shuffle", "internal/localmesos"},
+	"internal/testcluster": {"fsm", "raftstore", "mesosutil", "dispatcher", "backend", "shuffle",
+		"internal/sparkconf", "internal/node", "internal/localmesos"},
 }
 
 // mesosTypes are the packages of mesos-go that hold messages and nothing that
