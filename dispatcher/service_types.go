@@ -66,7 +66,8 @@ type ClusterNode struct {
 	Version string `json:"version,omitempty"`
 	Voter   bool   `json:"voter"`
 	Healthy bool   `json:"healthy"`
-	// LastContact is how long ago the leader heard of the node; only the leader
-	// knows it.
-	LastContact time.Duration `json:"lastContact,omitempty"`
+	// LastContact is when the answering node last heard of this one; zero: never.
+	LastContact time.Time `json:"lastContact,omitzero"`
+	// Problem says in words what is wrong with the node, if anything.
+	Problem string `json:"problem,omitempty"`
 }

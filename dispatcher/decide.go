@@ -1,0 +1,168 @@
+package dispatcher
+
+import (
+	"slices"
+	"time"
+
+	mesos "github.com/mesos/mesos-go/api/v1/lib"
+
+	"github.com/ha-dispatcher/ha-dispatcher/fsm"
+)
+
+// Situation is all that a decision depends on.
+type Situation struct {
+	View   *fsm.View
+	Offers []mesos.Offer // held by the leader, in the order in which they came
+	Now    time.Time
+	// Need tells what a driver asks for. An error means that the driver can never
+	// be launched.
+	Need func(*fsm.Driver) (*Need, error)
+	// MaxLaunches bounds one plan, because a plan becomes one log entry; 0: no
+	// bound.
+	MaxLaunches int
+}
+
+// Plan is what the leader is to do, in this order: reject, commit the launches,
+// accept, decline.
+type Plan struct {
+	Accepts  []Accept
+	Declines []string // ids of offers that serve nobody
+	Rejects  []Reject
+	// Wake is when the next driver falls due that must wait for a while; zero:
+	// none.
+	Wake time.Time
+	// Unplaced is how many drivers are due and found no room.
+	Unplaced int
+	// More tells that the bound on launches cut the plan short.
+	More bool
+}
+
+// Accept is what one agent's offers are used for.
+type Accept struct {
+	AgentID  string
+	Host     string
+	OfferIDs []string
+	Launches []Launch
+}
+
+// Launch is one attempt to be started.
+type Launch struct {
+	Driver    *fsm.Driver
+	Resources []mesos.Resource
+}
+
+// Reject ends a driver that can never be launched.
+type Reject struct {
+	DriverID string
+	Reason   string
+}
+
+// Decide places the drivers that are due on what is offered. It is pure: no
+// clock, no I/O, no state of its own.
+//
+// Drivers are taken in the order of the queue: priority first, then acceptance;
+// a driver whose retry is due stands where it stood at first. Each goes to the
+// first agent with room. A driver that finds no room does not block the ones
+// behind it. With d drivers, a agents and s different needs the cost is
+// O(d + s·a + launches·log a).
+func Decide(s Situation) Plan {
+	d := decision{Situation: s, pool: newPool(s.Offers)}
+	due := d.dueRetries()
+	s.View.Waiting(func(w *fsm.Driver) bool {
+		for len(due) > 0 && before(due[0], w) {
+			if !d.place(due[0]) {
+				return false
+			}
+			due = due[1:]
+		}
+		if w.NotBeforeMs > d.nowMs() {
+			d.wakeAt(w.NotBeforeMs)
+			return true
+		}
+		return d.place(w)
+	})
+	for _, r := range due {
+		if !d.place(r) {
+			break
+		}
+	}
+	return d.plan()
+}
+
+type decision struct {
+	Situation
+	pool *pool
+	out  Plan
+	n    int
+	wake int64
+}
+
+func (d *decision) nowMs() int64 { return d.Now.UnixMilli() }
+
+func (d *decision) wakeAt(ms int64) {
+	if d.wake == 0 || ms < d.wake {
+		d.wake = ms
+	}
+}
+
+func before(a, b *fsm.Driver) bool {
+	if a.Priority != b.Priority {
+		return a.Priority > b.Priority
+	}
+	return a.Seq < b.Seq
+}
+
+func (d *decision) dueRetries() []*fsm.Driver {
+	var due []*fsm.Driver
+	d.View.Retrying(func(r *fsm.Driver) bool {
+		if r.NotBeforeMs > d.nowMs() {
+			d.wakeAt(r.NotBeforeMs)
+			return false
+		}
+		due = append(due, r)
+		return true
+	})
+	slices.SortFunc(due, func(a, b *fsm.Driver) int {
+		if before(a, b) {
+			return -1
+		}
+		return 1
+	})
+	return due
+}
+
+// place finds room for one driver; false ends the plan.
+func (d *decision) place(dr *fsm.Driver) bool {
+	if d.MaxLaunches > 0 && d.n >= d.MaxLaunches {
+		d.out.More = true
+		return false
+	}
+	need, err := d.Need(dr)
+	if err != nil {
+		d.out.Rejects = append(d.out.Rejects, Reject{dr.ID, err.Error()})
+		return true
+	}
+	a := d.pool.find(need)
+	if a == nil {
+		d.out.Unplaced++
+		return true
+	}
+	a.launches = append(a.launches, Launch{Driver: dr, Resources: d.pool.take(a, need)})
+	d.n++
+	return true
+}
+
+func (d *decision) plan() Plan {
+	for _, a := range d.pool.agents {
+		switch {
+		case len(a.launches) > 0:
+			d.out.Accepts = append(d.out.Accepts, Accept{a.id, a.host, a.offers, a.launches})
+		case !d.out.More:
+			d.out.Declines = append(d.out.Declines, a.offers...)
+		}
+	}
+	if d.wake > 0 {
+		d.out.Wake = time.UnixMilli(d.wake)
+	}
+	return d.out
+}

@@ -1,0 +1,134 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	mesos "github.com/mesos/mesos-go/api/v1/lib"
+
+	"github.com/ha-dispatcher/ha-dispatcher/fsm"
+	"github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpb"
+)
+
+const (
+	updatesBuffered = 1024
+	updatesPerEntry = 256
+	// messageLimit bounds what is kept of a status message.
+	messageLimit = 4 << 10
+)
+
+// recorder commits task statuses, in the order in which they come, and
+// acknowledges each one after it is committed.
+type recorder struct {
+	*session
+	updates chan *mesos.TaskStatus
+}
+
+func newRecorder(s *session) *recorder {
+	return &recorder{session: s, updates: make(chan *mesos.TaskStatus, updatesBuffered)}
+}
+
+func (r *recorder) give(ctx context.Context, st *mesos.TaskStatus) error {
+	select {
+	case r.updates <- st:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *recorder) run(ctx context.Context) error {
+	for {
+		var batch []*mesos.TaskStatus
+		select {
+		case st := <-r.updates:
+			batch = append(batch, st)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		for more := true; more && len(batch) < updatesPerEntry; {
+			select {
+			case st := <-r.updates:
+				batch = append(batch, st)
+			default:
+				more = false
+			}
+		}
+		if err := r.record(ctx, batch); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *recorder) record(ctx context.Context, batch []*mesos.TaskStatus) error {
+	if err := r.cfg.failpoint(ctx, FailStatusReceived); err != nil {
+		return err
+	}
+	body := &fsmpb.RecordStatuses{}
+	for _, st := range batch {
+		body.Statuses = append(body.Statuses, StatusOf(st))
+	}
+	began := time.Now()
+	res, err := r.prop.once(ctx, fsm.NumberRecordStatuses, body)
+	if err != nil {
+		// Not acknowledged, so Mesos sends them again, to whoever leads then.
+		return fmt.Errorf("commit statuses: %w", err)
+	}
+	if err := r.cfg.failpoint(ctx, FailStatusCommitted); err != nil {
+		return err
+	}
+	for i, st := range batch {
+		r.after(ctx, st, res.Statuses[i])
+	}
+	r.m.recorded(len(batch), time.Since(began))
+	return nil
+}
+
+// after acknowledges a committed status and acts on what Apply said of it.
+func (r *recorder) after(ctx context.Context, st *mesos.TaskStatus, res *fsmpb.StatusResult) {
+	task, agent := st.TaskID.Value, st.GetAgentID().GetValue()
+	code := fsm.Code(res.Code)
+	r.m.status(st.GetState().String(), code)
+	r.reconciler.heard(task)
+	level := r.logger.Debug
+	if code != fsm.CodeOK && code != fsm.CodeDuplicate {
+		level = r.logger.Info
+	}
+	level("status", "task", task, "state", st.GetState().String(), "reason", st.GetReason().String(), "message", st.GetMessage(), "outcome", code.String())
+	if code == fsm.CodeUnknownTask {
+		r.m.orphan()
+		r.logger.Warn("mesos runs a task of this framework that nobody here knows; it is left alone", "task", task, "agent", agent)
+	}
+	if len(st.UUID) > 0 {
+		if err := r.mesos.Acknowledge(ctx, agent, task, st.UUID); err != nil && ctx.Err() == nil {
+			r.logger.Debug("status was not acknowledged; mesos sends it again", "task", task, "error", err)
+		}
+	}
+	if res.Kill {
+		r.killer.stray(task, agent)
+	}
+}
+
+// StatusOf is what the state keeps of a TaskStatus.
+func StatusOf(st *mesos.TaskStatus) *fsm.Status {
+	out := &fsm.Status{
+		TaskId:     st.TaskID.Value,
+		State:      int32(st.GetState()),
+		Message:    clip(st.GetMessage(), messageLimit),
+		AgentId:    st.GetAgentID().GetValue(),
+		ExecutorId: st.GetExecutorID().GetValue(),
+		Timestamp:  st.GetTimestamp(),
+		Uuid:       st.UUID,
+	}
+	if st.Source != nil {
+		out.HasSource, out.Source = true, int32(*st.Source)
+	}
+	if st.Reason != nil {
+		out.HasReason, out.Reason = true, int32(*st.Reason)
+	}
+	if st.Healthy != nil {
+		out.HasHealthy, out.Healthy = true, *st.Healthy
+	}
+	return out
+}
