@@ -1,0 +1,128 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The fixtures of a format that is released are never written anew: a newer
+// format gets a folder of its own, and all of them are read for ever.
+const fixtures = "testdata/v1"
+
+// describe writes a state down in a form that does not depend on its encoding.
+func describe(s *State) string {
+	v := s.View()
+	var out struct {
+		Index, Next uint64
+		Framework   Framework
+		Policy      *Policy
+		Counts      Counts
+		Drivers     []*Driver
+		Nodes       []*Node
+		Requests    []map[string]any
+	}
+	out.Index, out.Next, out.Framework, out.Policy, out.Counts = v.Index(), v.NextChange(), v.Framework(), v.Policy(), v.Counts()
+	v.After(0, func(d *Driver) bool { out.Drivers = append(out.Drivers, d); return true })
+	v.Nodes(func(n *Node) bool { out.Nodes = append(out.Nodes, n); return true })
+	v.t.reqOrder.Scan(func(_ uint64, q *request) bool {
+		out.Requests = append(out.Requests, map[string]any{
+			"id": []byte(q.id), "seq": q.seq, "number": q.number, "code": q.code, "driver": q.driverID, "message": q.message,
+		})
+		return true
+	})
+	text, err := json.MarshalIndent(out, "", " ")
+	if err != nil {
+		panic(err)
+	}
+	return string(text) + "\n"
+}
+
+func frame(parts [][]byte) (all []byte) {
+	for _, p := range parts {
+		all = append(binary.AppendUvarint(all, uint64(len(p))), p...)
+	}
+	return all
+}
+
+func unframe(t *testing.T, all []byte) (parts [][]byte) {
+	t.Helper()
+	for len(all) > 0 {
+		n, k := binary.Uvarint(all)
+		if k <= 0 || n > uint64(len(all)-k) {
+			t.Fatal("fixture is cut short")
+		}
+		parts = append(parts, all[k:k+int(n)])
+		all = all[k+int(n):]
+	}
+	return parts
+}
+
+func fixture(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(fixtures, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func writeFixtures(t *testing.T) {
+	t.Helper()
+	n := small(t)
+	var results [][]byte
+	s := New()
+	for i, entry := range n.log {
+		results = append(results, s.Apply(uint64(i+1), entry))
+	}
+	if err := os.MkdirAll(fixtures, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"log.bin": frame(n.log), "results.bin": frame(results), "snapshot.bin": snapshot(t, s), "state.json": []byte(describe(s)),
+	} {
+		if err := os.WriteFile(filepath.Join(fixtures, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheLogOfEveryReleaseGivesItsState(t *testing.T) {
+	if *update {
+		writeFixtures(t)
+	}
+	s := New()
+	results := unframe(t, fixture(t, "results.bin"))
+	numbers := make(map[Number]bool)
+	for i, entry := range unframe(t, fixture(t, "log.bin")) {
+		got := s.Apply(uint64(i+1), entry)
+		if !bytes.Equal(got, results[i]) {
+			t.Errorf("entry %d: result %x, was %x", i+1, got, results[i])
+		}
+		numbers[numberOf(t, entry)] = true
+	}
+	for n := range registry {
+		if n.Since() == 1 && !numbers[n] {
+			t.Errorf("the fixture has no %s", n.Name())
+		}
+	}
+	if diff := cmp.Diff(string(fixture(t, "state.json")), describe(s)); diff != "" {
+		t.Error(diff)
+	}
+	if SnapshotVersion == 1 && !bytes.Equal(snapshot(t, s), fixture(t, "snapshot.bin")) {
+		t.Error("the log gives another snapshot than it did, under the same version of the format")
+	}
+}
+
+func TestTheSnapshotOfEveryReleaseIsRestored(t *testing.T) {
+	s := restored(t, fixture(t, "snapshot.bin"))
+	if diff := cmp.Diff(string(fixture(t, "state.json")), describe(s)); diff != "" {
+		t.Error(diff)
+	}
+	checkInvariants(t, s)
+}
