@@ -20,6 +20,7 @@ BENCH       ?= .
 PEER        ?=
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help build test check fmt vet lint race fuzz bench bench-peers demo generate missing clean
 
 help: ## list the targets
