@@ -1,0 +1,191 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
+)
+
+// exchange is one request and the reply to it.
+type exchange struct {
+	s      *Server
+	w      http.ResponseWriter
+	r      *http.Request
+	route  *route
+	arg    string // the id in the path
+	user   string // who was authenticated, or empty
+	status int    // of the reply; 0: none yet
+}
+
+var jsonContentType = []string{"application/json;charset=utf-8"}
+
+// reply sends a whole reply with a JSON body.
+func (x *exchange) reply(status int, body []byte) {
+	x.status = status
+	h := x.w.Header()
+	if body != nil {
+		h["Content-Type"] = jsonContentType
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.deadline()
+	x.w.WriteHeader(status)
+	if x.r.Method == http.MethodHead {
+		return
+	}
+	// A client that went away before its reply is no event of interest here.
+	_, _ = x.w.Write(body)
+}
+
+// deadline gives the client time to take what is written next. Without it, a
+// client that does not read would hold its goroutine for ever. Errors mean that
+// the ResponseWriter has no connection behind it.
+func (x *exchange) deadline() {
+	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(x.s.cfg.Limits.WriteTimeout))
+}
+
+// replyJSON sends a message of our own API.
+func (x *exchange) replyJSON(v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		x.failWith(err)
+		return
+	}
+	x.reply(http.StatusOK, append(body, '\n'))
+}
+
+// replies are the buffers in which Spark's replies are put together.
+var replies = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
+
+// replySpark sends what build makes of an empty message with this action.
+func (x *exchange) replySpark(status int, action string, build func(*object)) {
+	p := replies.Get().(*[]byte)
+	o := newObject((*p)[:0], action)
+	build(&o)
+	*p = o.end()
+	x.reply(status, *p)
+	if cap(*p) <= keepBuffer {
+		replies.Put(p)
+	}
+}
+
+const keepBuffer = 64 << 10 // a larger buffer is not kept for the next request
+
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+// body reads the request body. release gives its memory back; the body must not
+// be used afterwards. No slot of the server is held meanwhile, so a slow client
+// delays nobody.
+func (x *exchange) body() (body []byte, release func(), f *failure) {
+	limit := x.s.cfg.Limits.MaxBodyBytes
+	if x.r.ContentLength > limit {
+		return nil, nil, tooLarge(limit)
+	}
+	p := bodies.Get().(*[]byte)
+	b := (*p)[:0]
+	var borrowed int64
+	release = func() {
+		x.s.bodies.Add(-borrowed)
+		if cap(b) <= keepBuffer {
+			*p = b[:0]
+			bodies.Put(p)
+		}
+	}
+	for {
+		if len(b) == cap(b) {
+			grown := max(2*int64(cap(b)), 4<<10)
+			if grown > keepBuffer {
+				borrowed += grown - int64(cap(b))
+				if x.s.bodies.Add(grown-int64(cap(b))) > x.s.cfg.Limits.MaxBodyMemory {
+					release()
+					return nil, nil, overloaded("too many large requests at once")
+				}
+			}
+			b = append(make([]byte, 0, grown), b...)
+		}
+		n, err := x.r.Body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if int64(len(b)) > limit {
+			release()
+			return nil, nil, tooLarge(limit)
+		}
+		if errors.Is(err, io.EOF) {
+			return b, release, nil
+		}
+		if err != nil {
+			release()
+			return nil, nil, &failure{
+				status: http.StatusBadRequest, outcome: notExecuted,
+				message: malformedPrefix + "the body could not be read to its end",
+			}
+		}
+	}
+}
+
+// admit takes one of the slots for requests that are worked on. leave gives it
+// back.
+func (x *exchange) admit() *failure {
+	if n := x.s.inFlight.Add(1); n > int64(x.s.cfg.Limits.MaxInFlight) {
+		x.s.inFlight.Add(-1)
+		return overloaded("the node works on as many requests as it may at once")
+	}
+	return nil
+}
+
+func (x *exchange) leave() { x.s.inFlight.Add(-1) }
+
+// consistency is that which the query asks for.
+func (x *exchange) consistency() (dispatcher.Consistency, *failure) {
+	if x.r.URL.RawQuery == "" {
+		return dispatcher.Linearizable, nil
+	}
+	switch v := x.r.URL.Query().Get("consistency"); v {
+	case "", "linearizable":
+		return dispatcher.Linearizable, nil
+	case "stale":
+		return dispatcher.Stale, nil
+	default:
+		return 0, badRequest("consistency must be 'linearizable' or 'stale', not '%s'", clip(v))
+	}
+}
+
+// idempotencyKey is the header of that name, or empty.
+func (x *exchange) idempotencyKey() (string, *failure) {
+	const most = 255
+	values := x.r.Header["Idempotency-Key"]
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	if len(values) > 1 || key == "" || len(key) > most {
+		return "", badRequest("Idempotency-Key must come once, with 1 to %d characters", most)
+	}
+	for i := range len(key) {
+		if key[i] < ' ' || key[i] > '~' {
+			return "", badRequest("Idempotency-Key must be printable ASCII")
+		}
+	}
+	return key, nil
+}
+
+// panicked answers a request whose handler failed by a defect of ours.
+func (x *exchange) panicked(p any) {
+	if p == http.ErrAbortHandler { //nolint:errorlint // it is the value itself that net/http panics with
+		panic(p)
+	}
+	x.s.log.Error("request handler panicked", "route", x.route.name, "panic", p, "stack", string(debug.Stack()))
+	if x.status != 0 {
+		return
+	}
+	f := &failure{status: http.StatusInternalServerError, message: "Internal server error: a defect; the log of the node has the details."}
+	if x.route.access == accessWrite {
+		f.outcome = outcomeUnknown
+	}
+	x.fail(f)
+}
