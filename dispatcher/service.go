@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/launch"
@@ -215,3 +216,6 @@ func (s *Service) Leader() string {
 	}
 	return m.ID
 }
+
+// Redaction tells which properties are secret.
+func (s *Service) Redaction() *regexp.Regexp { return s.cfg.Launch.Redaction }

@@ -1,0 +1,354 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest"
+	"github.com/ha-dispatcher/ha-dispatcher/internal/node"
+	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkconf"
+	"github.com/ha-dispatcher/ha-dispatcher/raftstore"
+)
+
+// serveFlags are those of one node: Spark's own, and what replication needs.
+type serveFlags struct {
+	host       string
+	port       int
+	webuiPort  int
+	name       string
+	master     string
+	zk         string
+	properties string
+	conf       []string
+	verbose    bool
+
+	nodeID, dataDir           string
+	raftAddr, raftAdvertise   string
+	peers, profile            string
+	raftCert, raftKey, raftCA string
+	publicHost                string
+	restCert, restKey, restCA string
+	authTokens                string
+	authReads                 bool
+	allowUnauthenticated      bool
+	allowFrom, trustFrom      []string
+	logFormat, readyFile      string
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	c := &cobra.Command{
+		Use:   "serve --master mesos://HOST:PORT [flags]",
+		Short: "Run one node of the dispatcher",
+		Long: `Runs one node. Spark's flags mean what they mean to MesosClusterDispatcher.
+
+Three nodes on three hosts, the same --peers on each:
+  ha-dispatcher serve --master mesos://m1:5050 --node-id n1 --data-dir /var/lib/ha-dispatcher \
+    --host h1 --raft-addr h1:7177 --peers n1=h1:7177,n2=h2:7177,n3=h3:7177 \
+    --raft-cert n1.pem --raft-key n1.key --raft-ca ca.pem --auth-tokens tokens
+
+One node alone needs neither --node-id nor --peers.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
+	}
+	f.register(c)
+	return c
+}
+
+func (f *serveFlags) register(c *cobra.Command) {
+	fl := c.Flags()
+	fl.Bool("help", false, "show this text")
+	fl.StringVarP(&f.host, "host", "h", "127.0.0.1", "host to listen on and to be reached at")
+	fl.IntVarP(&f.port, "port", "p", 7077, "REST port for spark-submit; 0 takes any")
+	fl.IntVar(&f.webuiPort, "webui-port", 8081, "port of the web pages, /metrics and health; 0 takes any")
+	fl.StringVar(&f.name, "name", "Spark Cluster", "framework name in Mesos")
+	fl.StringVarP(&f.master, "master", "m", "", "Mesos master: mesos://HOST:PORT[,HOST:PORT…]")
+	fl.StringVarP(&f.zk, "zk", "z", "", "refused: the nodes replicate their state themselves")
+	fl.StringVar(&f.properties, "properties-file", "", "file of spark.* properties (default $SPARK_CONF_DIR or $SPARK_HOME/conf, spark-defaults.conf)")
+	fl.StringArrayVar(&f.conf, "conf", nil, "property KEY=VALUE; goes before the properties file")
+	fl.BoolVar(&f.verbose, "verbose", false, "print the settings, log more")
+
+	fl.StringVar(&f.nodeID, "node-id", "n1", "name of this node, for ever")
+	fl.StringVar(&f.dataDir, "data-dir", "ha-dispatcher-data", "directory of this node's log and snapshots")
+	fl.StringVar(&f.raftAddr, "raft-addr", "", "host:port for the other nodes (default: this node's entry in --peers, else HOST:PORT+100)")
+	fl.StringVar(&f.raftAdvertise, "raft-advertise", "", "address that the other nodes dial, where it differs from --raft-addr")
+	fl.StringVar(&f.peers, "peers", "", "all nodes at the first start, equal on each: id=raftaddr[=restaddr],…")
+	fl.StringVar(&f.profile, "profile", "lan", "timers between nodes: lan or wan; equal on all nodes")
+	fl.StringVar(&f.raftCert, "raft-cert", "", "certificate of this node for the other nodes (PEM)")
+	fl.StringVar(&f.raftKey, "raft-key", "", "its key")
+	fl.StringVar(&f.raftCA, "raft-ca", "", "CA that the other nodes' certificates must come from")
+	fl.StringVar(&f.publicHost, "public-host", "", "name of this host for others (default $SPARK_PUBLIC_DNS, else --host)")
+
+	fl.StringVar(&f.restCert, "rest-cert", "", "certificate of the REST port (PEM); makes it HTTPS")
+	fl.StringVar(&f.restKey, "rest-key", "", "its key")
+	fl.StringVar(&f.restCA, "rest-client-ca", "", "CA whose client certificates are let in")
+	fl.StringVar(&f.authTokens, "auth-tokens", "", "file of name:token lines; clients send one as bearer or basic authentication")
+	fl.BoolVar(&f.authReads, "auth-reads", false, "ask for authentication to read, too")
+	fl.BoolVar(&f.allowUnauthenticated, "allow-unauthenticated", false, "serve other machines without any authentication")
+	fl.StringSliceVar(&f.allowFrom, "allow-from", nil, "networks that are served at all (CIDR)")
+	fl.StringSliceVar(&f.trustFrom, "trust-from", nil, "networks that need no authentication (CIDR): unmodified spark-submit cannot send any")
+	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	fl.StringVar(&f.readyFile, "ready-file", "", "file to write this node's addresses to (JSON) as soon as it serves")
+}
+
+func (f *serveFlags) run(ctx context.Context) error {
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	n, err := node.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	cfg.Logger.Info("serving", "rest", n.RESTURL(), "webui", n.WebURL(), "raft", cfg.RaftAddr, "version", version)
+	if f.readyFile != "" {
+		if err := writeReady(f.readyFile, n); err != nil {
+			return errors.Join(err, n.Close(context.Background()))
+		}
+	}
+	select {
+	case <-ctx.Done():
+	case <-n.Done():
+	}
+	cfg.Logger.Info("stopping")
+	return n.Close(context.Background())
+}
+
+func (f *serveFlags) config() (node.Config, error) {
+	if f.zk != "" {
+		return node.Config{}, usageError("--zk is not used: the nodes replicate their state among themselves. "+
+			"Give --peers, the same on every node, instead; an existing dispatcher is taken over with 'ha-dispatcher migrate --from-zookeeper %s'", f.zk)
+	}
+	if f.master == "" {
+		return node.Config{}, usageError("--master is required")
+	}
+	if !strings.HasPrefix(f.master, "mesos://") {
+		return node.Config{}, usageError("Cluster dispatcher only supports mesos (uri begins with mesos://)")
+	}
+	if strings.Contains(strings.Trim(f.host, "[]"), ":") && !strings.HasPrefix(f.host, "[") {
+		return node.Config{}, usageError("--host %s: a bare host is wanted, without a port", f.host)
+	}
+	spark, err := f.sparkConf()
+	if err != nil {
+		return node.Config{}, err
+	}
+	host := strings.Trim(f.host, "[]")
+	cfg := node.Config{
+		ID: f.nodeID, DataDir: f.dataDir, RaftAddr: f.raftAddr, RaftAdvertise: f.raftAdvertise,
+		RESTAddr:   net.JoinHostPort(host, strconv.Itoa(f.port)),
+		WebUIAddr:  net.JoinHostPort(host, strconv.Itoa(f.webuiPort)),
+		PublicHost: firstOf(f.publicHost, os.Getenv("SPARK_PUBLIC_DNS"), host),
+		Master:     strings.TrimPrefix(f.master, "mesos://"), Name: f.name, Spark: spark, Version: version,
+		Logger: f.logger(),
+	}
+	if err := f.replication(&cfg, host); err != nil {
+		return cfg, err
+	}
+	if err := f.access(&cfg); err != nil {
+		return cfg, err
+	}
+	if f.verbose {
+		f.print(spark)
+	}
+	return cfg, nil
+}
+
+func (f *serveFlags) replication(cfg *node.Config, host string) (err error) {
+	if cfg.Profile, err = raftstore.ParseProfile(f.profile); err != nil {
+		return usageError("%v", err)
+	}
+	if cfg.Peers, err = parsePeers(f.peers); err != nil {
+		return err
+	}
+	listed := len(cfg.Peers) == 0
+	for _, p := range cfg.Peers {
+		if p.ID == f.nodeID {
+			listed = true
+			cfg.RaftAddr = firstOf(cfg.RaftAddr, p.Raft)
+		}
+	}
+	if !listed {
+		return usageError("--peers does not list this node, --node-id %s", f.nodeID)
+	}
+	if cfg.RaftAddr == "" {
+		port := 0
+		if f.port != 0 {
+			port = f.port + 100
+		}
+		cfg.RaftAddr = net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	if len(cfg.Peers) == 0 {
+		cfg.Peers = []node.Peer{{ID: f.nodeID, Raft: firstOf(cfg.RaftAdvertise, cfg.RaftAddr)}}
+	}
+	if f.raftCert != "" || f.raftKey != "" || f.raftCA != "" {
+		cfg.RaftTLS = &raftstore.TLSConfig{CertFile: f.raftCert, KeyFile: f.raftKey, CAFile: f.raftCA}
+		return nil
+	}
+	if raftHost, _, err := net.SplitHostPort(cfg.RaftAddr); err == nil && !isLoopback(raftHost) && !f.allowUnauthenticated {
+		return usageError("--raft-addr %s can be reached from other machines, and whoever reaches it can write to the log: "+
+			"give --raft-cert, --raft-key and --raft-ca, or --allow-unauthenticated", cfg.RaftAddr)
+	}
+	return nil
+}
+
+func (f *serveFlags) access(cfg *node.Config) (err error) {
+	cfg.REST.TLS = rest.TLSConfig{CertFile: f.restCert, KeyFile: f.restKey, ClientCAFile: f.restCA}
+	cfg.REST.Auth = rest.AuthConfig{TokenFile: f.authTokens, Reads: f.authReads, AllowUnauthenticated: f.allowUnauthenticated}
+	if cfg.REST.Auth.AllowedNetworks, err = parseNetworks("--allow-from", f.allowFrom); err != nil {
+		return err
+	}
+	cfg.REST.Auth.TrustedNetworks, err = parseNetworks("--trust-from", f.trustFrom)
+	return err
+}
+
+func (f *serveFlags) logger() *slog.Logger {
+	level := slog.LevelInfo
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if f.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+}
+
+// sparkConf reads the properties in upstream's order: --conf, then the JVM
+// options of the daemon, then the file. Only spark.* keys count.
+func (f *serveFlags) sparkConf() (sparkconf.Conf, error) {
+	props, err := f.propertiesFile()
+	if err != nil {
+		return sparkconf.Conf{}, err
+	}
+	conf := sparkconf.New(props).With(daemonOptions(os.Getenv("SPARK_DAEMON_JAVA_OPTS")))
+	over := make(map[string]string)
+	for _, kv := range f.conf {
+		k, v, found := strings.Cut(kv, "=")
+		if !found {
+			return conf, usageError("--conf %s: KEY=VALUE is wanted", kv)
+		}
+		if strings.HasPrefix(k, "spark.") {
+			over[k] = v
+		}
+	}
+	return conf.With(over), nil
+}
+
+func (f *serveFlags) propertiesFile() (map[string]string, error) {
+	path := f.properties
+	if path == "" {
+		path = defaultProperties()
+		if path == "" {
+			return nil, nil
+		}
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("properties file: %w", err)
+	}
+	defer file.Close()
+	props, err := sparkconf.ParseProperties(file)
+	if err != nil {
+		return nil, fmt.Errorf("properties file %s: %w", path, err)
+	}
+	return props, nil
+}
+
+// defaultProperties is Spark's default file where there is one.
+func defaultProperties() string {
+	dir := os.Getenv("SPARK_CONF_DIR")
+	if dir == "" && os.Getenv("SPARK_HOME") != "" {
+		dir = filepath.Join(os.Getenv("SPARK_HOME"), "conf")
+	}
+	if dir == "" {
+		return ""
+	}
+	path := filepath.Join(dir, "spark-defaults.conf")
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
+		return ""
+	}
+	return path
+}
+
+// daemonOptions are the -Dspark.k=v of the variable in which operators give
+// upstream's JVM its properties.
+func daemonOptions(text string) map[string]string {
+	out := make(map[string]string)
+	for _, word := range strings.Fields(text) {
+		if k, v, found := strings.Cut(strings.TrimPrefix(word, "-D"), "="); found && strings.HasPrefix(word, "-Dspark.") {
+			out[k] = strings.Trim(v, `"'`)
+		}
+	}
+	return out
+}
+
+func (f *serveFlags) print(conf sparkconf.Conf) {
+	fmt.Fprintf(os.Stderr, "Using host: %s\nUsing port: %d\nUsing webUiPort: %d\nFramework Name: %s\nUsing properties file: %s\nSpark Config properties set:\n",
+		f.host, f.port, f.webuiPort, f.name, f.properties)
+	for k, v := range conf.All() {
+		fmt.Fprintf(os.Stderr, "(%s,%s)\n", k, sparkconf.RedactValue(sparkconf.DefaultRedaction, k, v))
+	}
+}
+
+func parsePeers(text string) ([]node.Peer, error) {
+	var out []node.Peer
+	for _, item := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' }) {
+		parts := strings.Split(strings.TrimSpace(item), "=")
+		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" {
+			return nil, usageError("--peers %q: id=raftaddr[=restaddr] is wanted", item)
+		}
+		p := node.Peer{ID: parts[0], Raft: parts[1]}
+		if len(parts) == 3 {
+			p.REST = parts[2]
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func parseNetworks(flag string, texts []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, t := range texts {
+		p, err := netip.ParsePrefix(t)
+		if err != nil {
+			return nil, usageError("%s %s: a network such as 10.1.0.0/16 is wanted", flag, t)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// writeReady tells whoever started this process where it listens.
+func writeReady(path string, n *node.Node) error {
+	tmp := path + ".tmp"
+	text := fmt.Sprintf(`{"id":%q,"pid":%d,"rest":%q,"webui":%q,"at":%q}`+"\n", n.ID(), os.Getpid(), n.RESTURL(), n.WebURL(), time.Now().Format(time.RFC3339Nano))
+	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}

@@ -1,0 +1,125 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
+	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/launch"
+	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest"
+	"github.com/ha-dispatcher/ha-dispatcher/fsm"
+	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkconf"
+	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
+)
+
+const (
+	keyWebUIURL = "spark.mesos.dispatcher.webui.url"
+	keyRole     = "spark.mesos.role"
+	keyGPUs     = "spark.mesos.gpus.max"
+	keyFailover = "spark.mesos.dispatcher.failoverTimeout" // ours
+	keySecret   = "spark.authenticate.secret"
+	// upstreamFailover is the failover timeout that upstream asks for: 68 years.
+	// Mesos ends the drivers of a framework that stays away for longer.
+	upstreamFailover = 2147483647 * time.Second
+)
+
+// dispatcherConfig makes the dispatcher's settings of the properties. Every
+// wrong value is reported, not only the first.
+func (c *Config) dispatcherConfig() (dispatcher.Config, error) {
+	if _, set := c.Spark.Lookup(keySecret); set {
+		return dispatcher.Config{}, errors.New("the dispatcher does not support authentication via spark.authenticate.secret: " +
+			"drivers would get it in clear. Take it out of the dispatcher's properties; see --auth-tokens for access to the dispatcher itself")
+	}
+	report := sparkconf.Check(c.Spark, sparkconf.Dispatcher|sparkconf.WebUI|sparkconf.Submission)
+	var errs []error
+	for _, w := range report.Wrong {
+		errs = append(errs, w)
+	}
+	for _, key := range report.Unknown {
+		c.Logger.Warn("unknown property; is it misspelt?", "key", key)
+	}
+	dc, err := dispatcher.ConfigOf(c.Spark)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	master := c.Spark.With(map[string]string{"spark.master": c.Master})
+	home, _ := c.env("SPARK_HOME")
+	if dc.Launch, err = launch.ParseDispatcherConf(master, home); err != nil {
+		errs = append(errs, err)
+	}
+	dc.Logger, dc.Registerer, dc.Failpoint, dc.NewMesos = c.Logger, c.Registry, c.Failpoint, c.NewMesos
+	return dc, errors.Join(errs...)
+}
+
+func (c *Config) env(name string) (string, bool) {
+	if c.Env != nil {
+		return c.Env(name)
+	}
+	return os.LookupEnv(name)
+}
+
+// mesosFactory makes the scheduler driver of one leadership.
+func (c *Config) mesosFactory(webURL string) dispatcher.MesosFactory {
+	return func(frameworkID string, gate func(context.Context) error) (dispatcher.Mesos, error) {
+		credentials, err := mesosutil.CredentialsFrom(c.Spark.Lookup, c.env)
+		if err != nil {
+			return nil, err
+		}
+		framework, err := c.framework(frameworkID, webURL)
+		if err != nil {
+			return nil, err
+		}
+		info, err := framework.Info()
+		if err != nil {
+			return nil, err
+		}
+		return mesosutil.NewDriver(mesosutil.DriverConfig{
+			Master: c.Master, Framework: info, Credentials: credentials, Gate: gate,
+			Logger: c.Logger, Registerer: c.Registry,
+		})
+	}
+}
+
+func (c *Config) framework(id, webURL string) (mesosutil.DriverFramework, error) {
+	gpus, err := c.Spark.Int(keyGPUs, 0)
+	if err != nil {
+		return mesosutil.DriverFramework{}, err
+	}
+	failover, err := c.Spark.Time(keyFailover, time.Second, upstreamFailover)
+	if err != nil {
+		return mesosutil.DriverFramework{}, err
+	}
+	f := mesosutil.DriverFramework{
+		User: c.User, Name: c.Name, Hostname: c.PublicHost, WebUIURL: c.Spark.Text(keyWebUIURL, webURL),
+		ID: id, Checkpoint: true, FailoverTimeout: failover, GPUs: gpus > 0,
+	}
+	if role := c.Spark.Text(keyRole, ""); role != "" {
+		f.Roles = []string{role}
+	}
+	return f, nil
+}
+
+// restDispatcher is the service as the REST server wants it.
+type restDispatcher struct{ *dispatcher.Service }
+
+// Describe decodes a specification and hides its secrets.
+func (r restDispatcher) Describe(d *fsm.Driver) (rest.Description, error) {
+	desc, err := r.Description(d)
+	if err != nil {
+		return rest.Description{}, fmt.Errorf("describe: %w", err)
+	}
+	redact := func(pairs []launch.KV) map[string]string {
+		m := make(map[string]string, len(pairs))
+		for _, p := range pairs {
+			m[p.Key] = sparkconf.RedactValue(r.Redaction(), p.Key, p.Value)
+		}
+		return m
+	}
+	return rest.Description{
+		AppResource: desc.AppResource, Args: desc.Args,
+		Properties: redact(desc.Properties), Environment: redact(desc.Environment),
+	}, nil
+}

@@ -1,0 +1,78 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ha-dispatcher/ha-dispatcher/fsm"
+)
+
+// Check is one thing that must hold for a node to be ready.
+type Check struct {
+	Name    string `json:"name"`
+	OK      bool   `json:"ok"`
+	Message string `json:"message,omitempty"`
+}
+
+// Ready tells whether this node can take submissions, and what is missing.
+func (n *Node) Ready() (bool, []Check) {
+	checks := []Check{n.checkLeader(), n.checkMesos()}
+	ready := true
+	for _, c := range checks {
+		ready = ready && c.OK
+	}
+	return ready, checks
+}
+
+func (n *Node) checkLeader() Check {
+	m, term, known := n.store.Leader()
+	if !known {
+		return Check{"leader", false, "no leader is known; a majority of the nodes must be up and reach each other"}
+	}
+	return Check{"leader", true, fmt.Sprintf("%s in term %d", m.ID, term)}
+}
+
+func (n *Node) checkMesos() Check {
+	fw := n.state.Framework()
+	c := Check{Name: "mesos", OK: fw.State == fsm.FrameworkSubscribed}
+	if c.OK {
+		c.Message = fmt.Sprintf("framework %s subscribed at %s", fw.ID, fw.Master)
+	} else {
+		c.Message = fmt.Sprintf("framework is %s", fw.State)
+		if fw.Message != "" {
+			c.Message += ": " + fw.Message
+		}
+	}
+	if st := n.leader.Status(); st.Leading && !st.Subscribed {
+		c.OK = false
+		c.Message = fmt.Sprintf("the leader is not subscribed to mesos at %s", n.cfg.Master)
+		if st.Err != nil {
+			c.Message += ": " + st.Err.Error()
+		}
+	}
+	return c
+}
+
+func (n *Node) webHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", n.serveReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.cfg.Registry, promhttp.HandlerOpts{Registry: n.cfg.Registry}))
+	mux.Handle("/", n.pages())
+	return mux
+}
+
+func (n *Node) serveReady(w http.ResponseWriter, _ *http.Request) {
+	ready, checks := n.Ready()
+	w.Header().Set("Content-Type", "application/json")
+	if !ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	json.NewEncoder(w).Encode(map[string]any{"ready": ready, "node": n.cfg.ID, "checks": checks})
+}
