@@ -108,13 +108,13 @@ func (m *Mesos) reregister(a *agent) {
 			a.shutdownFramework(id)
 		}
 	}
+	for _, r := range a.runs {
+		r.resumeUpdates()
+	}
 	kills := a.pendingKills
 	a.pendingKills = nil
 	for _, k := range kills {
 		a.kill(k.framework, k.task, k.policy)
-	}
-	for _, r := range a.runs {
-		r.resumeUpdates()
 	}
 	m.wakeAllocator()
 }
