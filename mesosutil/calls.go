@@ -3,7 +3,6 @@ package mesosutil
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -67,8 +66,8 @@ func (d *Driver) AcceptOperations(ctx context.Context, offerIDs []string, operat
 func (d *Driver) Decline(ctx context.Context, offerIDs []string, refuse time.Duration) error {
 	var held []string
 	d.mu.Lock()
-	if d.current != nil {
-		held = slices.DeleteFunc(slices.Clone(offerIDs), func(id string) bool { return d.current.offers[id] != offerHeld })
+	if s := d.live(); s != nil {
+		held = slices.DeleteFunc(slices.Clone(offerIDs), func(id string) bool { return s.offers[id] != offerHeld })
 	}
 	d.mu.Unlock()
 	if len(held) == 0 {
@@ -199,8 +198,8 @@ func (d *Driver) send(ctx context.Context, call *scheduler.Call) error {
 func (d *Driver) begin(stale func(*subscription) string, take []string, call *scheduler.Call) (*subscription, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := d.current
-	if s == nil || s.run.Err() != nil {
+	s := d.live()
+	if s == nil {
 		return nil, d.refused(call, ErrNotSubscribed, "")
 	}
 	if stale != nil {
@@ -214,6 +213,16 @@ func (d *Driver) begin(stale func(*subscription) string, take []string, call *sc
 	call.FrameworkID = &mesos.FrameworkID{Value: d.frameworkID}
 	d.inFlight.Add(1)
 	return s, nil
+}
+
+// live is the current subscription, unless it is already being left: after
+// Teardown, at the end of Run, when the master fell silent or another leads.
+// The caller holds mu.
+func (d *Driver) live() *subscription {
+	if d.current != nil && d.current.ctx.Err() == nil {
+		return d.current
+	}
+	return nil
 }
 
 func (d *Driver) refused(call *scheduler.Call, kind error, detail string) error {
@@ -293,6 +302,3 @@ func refuseFor(d time.Duration) scheduler.CallOpt {
 	}
 	return calls.RefuseSeconds(min(d, maxRefuse))
 }
-
-// String names the task for logs.
-func (t DriverTask) String() string { return fmt.Sprintf("%s@%s", t.TaskID, t.AgentID) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
+
+	"github.com/ha-dispatcher/ha-dispatcher/internal/localmesos"
 )
 
 var bg = context.Background()
@@ -137,7 +140,7 @@ func TestCallErrorsSayWhatHappened(t *testing.T) {
 
 func TestAnswersThatNeverCome(t *testing.T) {
 	m := startMaster(t)
-	d, _ := subscribed(t, m, func(c *DriverConfig) { c.CallTimeout = 100 * time.Millisecond })
+	d, _ := subscribed(t, m, func(c *DriverConfig) { c.CallTimeout = time.Second })
 	m.script(nil, func(w http.ResponseWriter, _ *scheduler.Call) bool {
 		conn, _, err := w.(http.Hijacker).Hijack()
 		if err == nil {
@@ -260,6 +263,25 @@ func TestTeardownEndsRun(t *testing.T) {
 	}
 }
 
+func TestNothingIsSentAfterTeardown(t *testing.T) {
+	m := startMaster(t)
+	d, s := subscribed(t, m, nil)
+	s.send(offersEvent("o"))
+	expect[EventOffers](d)
+	if err := d.Teardown(bg); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Decline(bg, []string{"o"}, 0); err != nil {
+		t.Errorf("declining: %v", err)
+	}
+	if err := d.Revive(bg); !errors.Is(err, ErrNotSubscribed) {
+		t.Errorf("reviving: %v", err)
+	}
+	if n := len(m.seen()); n != 1 {
+		t.Fatalf("the master saw %d calls", n)
+	}
+}
+
 // The stream of a framework that is torn down may end before the answer to
 // the call arrives.
 func TestTeardownWhoseStreamEndsFirst(t *testing.T) {
@@ -308,5 +330,34 @@ func TestTeardownDoesNotWaitForAReader(t *testing.T) {
 	}
 	if err := receive(t, d.done, "the end of Run"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func BenchmarkAcknowledge(b *testing.B) {
+	m, err := localmesos.Start(b.Context(), localmesos.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	info, err := DriverFramework{Name: "bench"}.Info()
+	if err != nil {
+		b.Fatal(err)
+	}
+	d, err := NewDriver(DriverConfig{Master: m.Addr(), Framework: info, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(bg)
+	go func() { _ = d.Run(ctx) }()
+	<-d.Events() // EventSubscribed
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := d.Acknowledge(bg, "agent", "task", []byte("0123456789abcdef")); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	cancel()
+	for range d.Events() {
 	}
 }

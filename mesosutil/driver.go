@@ -106,7 +106,7 @@ func (d *Driver) Status() DriverStatus {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return DriverStatus{
-		Subscribed: d.current != nil, FrameworkID: d.frameworkID,
+		Subscribed: d.live() != nil, FrameworkID: d.frameworkID,
 		MasterURL: baseURL(d.lastLeader), Since: d.since, Err: d.lastErr,
 	}
 }
@@ -129,7 +129,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	for {
 		began := time.Now()
 		wasSubscribed, err := d.round(ctx)
-		switch end, done := d.finished(ctx, err); {
+		switch done, end := d.finished(ctx, err); {
 		case done:
 			return end
 		case wasSubscribed && time.Since(began) > d.cfg.BackoffMax:
@@ -145,7 +145,7 @@ func (d *Driver) Run(ctx context.Context) error {
 }
 
 // finished tells whether err, the end of a round, is the end of Run as well.
-func (d *Driver) finished(ctx context.Context, err error) (error, bool) {
+func (d *Driver) finished(ctx context.Context, err error) (done bool, end error) {
 	d.teardown.Lock() // a Teardown in flight decides what the end means
 	defer d.teardown.Unlock()
 	d.mu.Lock()
@@ -153,15 +153,15 @@ func (d *Driver) finished(ctx context.Context, err error) (error, bool) {
 	d.mu.Unlock()
 	switch {
 	case tornDown == teardownDone, tornDown == teardownSent && errors.Is(err, ErrFrameworkRemoved):
-		return nil, true
+		return true, nil
 	case ctx.Err() != nil:
-		return ctx.Err(), true
+		return true, ctx.Err()
 	case terminal(err):
 		d.fail(err)
 		d.log.Error("Mesos driver stops", "err", err)
-		return err, true
+		return true, err
 	}
-	return nil, false
+	return false, nil
 }
 
 func (d *Driver) fail(err error) {

@@ -113,7 +113,7 @@ func (e *CallError) Unwrap() []error {
 }
 
 // NoEffect reports whether the master certainly did not act on the call.
-func (e *CallError) NoEffect() bool { return e.Kind != ErrCallOutcomeUnknown }
+func (e *CallError) NoEffect() bool { return !errors.Is(e.Kind, ErrCallOutcomeUnknown) }
 
 // callKind reads the master's answer to a call other than SUBSCRIBE. The
 // texts are those of Scheduler API v1 in Mesos 1.x (master/http.cpp): every

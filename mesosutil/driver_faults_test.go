@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -102,20 +103,20 @@ func TestASilentSubscribeIsGivenUp(t *testing.T) {
 // The stream must outlive many times the silence allowed, as long as the
 // master speaks, and the reader's slowness is not the master's silence.
 func TestHeartbeatsAndSlowReadersKeepTheSubscription(t *testing.T) {
-	const interval = 100 * time.Millisecond
+	const interval, misses = 100 * time.Millisecond, 10
 	m := startMaster(t)
-	d := startDriver(t, m.host(), func(c *DriverConfig) { c.Buffer = 1 })
+	d := startDriver(t, m.host(), func(c *DriverConfig) { c.Buffer, c.HeartbeatMisses = 1, misses })
 	s := m.next(t)
 	s.send(subscribedEvent("fw", interval))
 	expect[EventSubscribed](d)
-	for range 12 { // 4 times what three missed heartbeats allow
+	for range misses * 3 / 2 {
 		s.send(heartbeatEvent())
-		time.Sleep(interval / 3)
+		time.Sleep(interval)
 	}
 	for i := range 5 {
 		s.send(offersEvent(fmt.Sprint(i)))
 	}
-	time.Sleep(5 * interval) // the driver is blocked on its full buffer
+	time.Sleep(misses * interval * 3 / 2) // the driver is blocked on its full buffer
 	for i := range 5 {
 		if got := expect[EventOffers](d).Offers[0].ID.Value; got != fmt.Sprint(i) {
 			t.Fatalf("offer %s, want %d", got, i)
@@ -163,5 +164,56 @@ func TestGateGuardsEverySubscription(t *testing.T) {
 				t.Fatalf("events %v, want %d of them", seen, want)
 			}
 		})
+	}
+}
+
+// failingDetector knows no master twice, in its two ways, and then one.
+type failingDetector struct {
+	asked  *atomic.Int32
+	master string
+}
+
+func (d failingDetector) Detect(ctx context.Context, previous []string) ([]string, error) {
+	switch d.asked.Add(1) {
+	case 1:
+		return nil, errors.New("no ZooKeeper")
+	case 2:
+		return nil, nil
+	}
+	return staticMasters{d.master}.Detect(ctx, previous)
+}
+
+func TestADetectorMayFail(t *testing.T) {
+	m := startMaster(t)
+	d := startDriver(t, "", func(c *DriverConfig) { c.Detector = failingDetector{new(atomic.Int32), m.host()} })
+	m.next(t).send(subscribedEvent("fw", time.Hour))
+	expect[EventSubscribed](d)
+}
+
+func TestHeartbeatIntervalIsBounded(t *testing.T) {
+	seconds := func(s float64) *float64 { return &s }
+	for _, c := range []struct {
+		in   *float64
+		want time.Duration
+	}{
+		{nil, 15 * time.Second}, {seconds(0), 15 * time.Second}, {seconds(-1), 15 * time.Second}, {seconds(math.NaN()), 15 * time.Second},
+		{seconds(0.5), 500 * time.Millisecond}, {seconds(1e-9), time.Millisecond}, {seconds(1e300), time.Hour}, {seconds(math.Inf(1)), time.Hour},
+	} {
+		if got := heartbeat(c.in); got != c.want {
+			t.Errorf("%v: %v, want %v", c.in, got, c.want)
+		}
+	}
+}
+
+// Some thousand agents offer more in one event than the 4 MiB that mesos-go
+// reads.
+func TestLargeEvents(t *testing.T) {
+	m := startMaster(t)
+	d, s := subscribed(t, m, nil)
+	big := offersEvent("o")
+	big.Offers.Offers[0].Hostname = strings.Repeat("h", 6<<20)
+	s.send(big)
+	if got := len(expect[EventOffers](d).Offers[0].Hostname); got != 6<<20 {
+		t.Fatalf("%d bytes", got)
 	}
 }

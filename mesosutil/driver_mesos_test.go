@@ -53,9 +53,6 @@ func startLocal(t *testing.T, options localmesos.Options) *localmesos.Mesos {
 
 func startReal(t *testing.T, options realmesos.Options) cluster {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("a real Mesos takes seconds")
-	}
 	realmesos.Require(t)
 	m, err := realmesos.Start(context.Background(), options)
 	fixture.Require(t, realmesos.Name, err)

@@ -100,7 +100,7 @@ func (d *Driver) subscribeAt(ctx context.Context, endpoint string) (*subscriptio
 		s.close()
 		return nil, "", err
 	}
-	resp, err := d.wire.client.Do(req)
+	resp, err := d.wire.client.Do(req) //nolint:bodyclose // subscription.close closes it
 	if err != nil {
 		defer s.close()
 		return nil, "", s.cause(err)

@@ -37,7 +37,7 @@ func newDriverWire(cfg DriverConfig, codec encoding.Codec, scheme string) *drive
 	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: cfg.CallTimeout, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout: cfg.CallTimeout,
-		MaxIdleConnsPerHost: 4,
+		MaxIdleConnsPerHost: 16, // as many calls at a time without dialling anew
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true, // gzip would hold events back in its window
 	}

@@ -29,11 +29,11 @@ type (
 	EventDisconnected struct{ Err error }
 	// EventOffers are resources to accept or decline; never empty.
 	EventOffers struct{ Offers []mesos.Offer }
-	// EventRescind: the offer is void.
+	// EventRescind voids an offer.
 	EventRescind struct{ OfferID string }
 	// EventInverseOffers ask to give resources back for maintenance.
 	EventInverseOffers struct{ Offers []mesos.InverseOffer }
-	// EventRescindInverse: the inverse offer is void.
+	// EventRescindInverse voids an inverse offer.
 	EventRescindInverse struct{ OfferID string }
 	// EventUpdate is a task's status. Mesos sends one that has a UUID again
 	// and again until Driver.Acknowledge; commit it before that.
@@ -43,8 +43,8 @@ type (
 		AgentID, ExecutorID string
 		Data                []byte
 	}
-	// EventFailure: an executor ended (ExecutorID is set) or an agent was
-	// removed (it is ""). Task statuses say what that means for tasks.
+	// EventFailure says that an executor ended (ExecutorID is set) or that an
+	// agent was removed (it is ""). Statuses say what that means for tasks.
 	EventFailure struct {
 		AgentID, ExecutorID string
 		Status              *int // exit status of the executor, if known
