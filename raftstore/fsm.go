@@ -129,20 +129,18 @@ func (f *fsm) Restore(rc io.ReadCloser) error {
 
 type fsmSnapshot struct{ s Snapshot }
 
-func (s *fsmSnapshot) Release() { s.s.Release() }
+// Persist leaves closing or cancelling the sink to raft, which does either.
 
 func (s *fsmSnapshot) Persist(sink raft.SnapshotSink) error {
 	h := snapshotHeader(0, 0)
 	if _, err := sink.Write(h[:]); err != nil {
-		sink.Cancel()
 		return err
 	}
-	if _, err := s.s.WriteTo(sink); err != nil {
-		sink.Cancel()
-		return err
-	}
-	return sink.Close()
+	_, err := s.s.WriteTo(sink)
+	return err
 }
+
+func (s *fsmSnapshot) Release() { s.s.Release() }
 
 // A snapshot stream starts with a header: 8 bytes magic and format version,
 // index, term. On disk the numbers are zero, so that equal states give equal

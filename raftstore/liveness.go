@@ -181,6 +181,9 @@ func (m *mesh) keep(ctx context.Context, st *memberState) {
 		m.judge(st, h, err)
 		if err == nil {
 			backoff = time.Millisecond
+			// Calls that are in a hurry, such as after a crash, find a
+			// connection. If it fails they will say so.
+			_, _ = m.s.peers.get(ctx, st.peer, false)
 			m.hold(ctx, st, conn)
 			continue // at once: whether it answers now is the question
 		}

@@ -109,29 +109,37 @@ func (w *watchedLog) stalled(j *logWrite) error {
 func (w *watchedLog) run() {
 	defer close(w.closed)
 	for j := range w.jobs {
-		err := w.execute(j)
-		if !j.taken.CompareAndSwap(false, true) {
-			// The caller has given up: for raft this write failed.
-			w.erase = j.rng
-			<-w.slot
+		err := w.eraseFailed()
+		if err == nil {
+			err = w.hooks.disk(j.op, j.write)
+			if err != nil {
+				w.erase = j.rng
+			}
+		}
+		if j.taken.CompareAndSwap(false, true) {
+			j.done <- err
 			continue
 		}
-		if err != nil && j.rng.first != 0 {
+		// The caller has given up: for raft this write failed, whatever it did.
+		if err == nil {
 			w.erase = j.rng
 		}
-		j.done <- err
+		<-w.slot
 	}
 }
 
-func (w *watchedLog) execute(j *logWrite) error {
-	if r := w.erase; r.first != 0 {
-		err := w.hooks.disk(DiskOp{Kind: "truncate"}, func() error { return w.LogStore.DeleteRange(r.first, r.last) })
-		if err != nil {
-			return fmt.Errorf("erase a failed write: %w", err)
-		}
-		w.erase = logRange{}
+// eraseFailed removes what a failed append may have left.
+func (w *watchedLog) eraseFailed() error {
+	r := w.erase
+	if r.first == 0 {
+		return nil
 	}
-	return w.hooks.disk(j.op, j.write)
+	err := w.hooks.disk(DiskOp{Kind: "truncate"}, func() error { return w.LogStore.DeleteRange(r.first, r.last) })
+	if err != nil {
+		return fmt.Errorf("erase a failed write: %w", err)
+	}
+	w.erase = logRange{}
+	return nil
 }
 
 // close ends the writer; raft must be shut down. It waits at most limit for a

@@ -181,12 +181,13 @@ func (c *peerClients) call(ctx context.Context, p Peer, method string, q request
 	if d, ok := ctx.Deadline(); ok {
 		q.Timeout = max(time.Until(d), time.Millisecond)
 	}
+	toLeader := method != "Position"
 	for range 2 {
-		pc, err := c.get(ctx, p)
+		pc, err := c.get(ctx, p, toLeader)
 		if err != nil {
 			return reply{}, fmt.Errorf("%w: cannot reach %s at %s: %w", ErrNoLeader, p.ID, p.Addr, err)
 		}
-		r, err := c.await(ctx, p, pc.client.Go("Store."+method, &q, &reply{}, make(chan *rpc.Call, 1)))
+		r, err := c.await(ctx, p, toLeader, pc.client.Go("Store."+method, &q, &reply{}, make(chan *rpc.Call, 1)))
 		if errors.Is(err, rpc.ErrShutdown) {
 			c.drop(p.ID, pc)
 			if !pc.isClosed(c) {
@@ -199,14 +200,15 @@ func (c *peerClients) call(ctx context.Context, p Peer, method string, q request
 	return reply{}, fmt.Errorf("%w: connection to %s at %s keeps breaking", ErrNoLeader, p.ID, p.Addr)
 }
 
-// await waits for an answer. It also gives up soon after another node has
-// become leader: an old one that is cut off would never answer.
-func (c *peerClients) await(ctx context.Context, p Peer, call *rpc.Call) (reply, error) {
+// await waits for an answer. If it was to come from the leader, it also gives
+// up soon after another node has become leader: one that is cut off would
+// never answer.
+func (c *peerClients) await(ctx context.Context, p Peer, toLeader bool, call *rpc.Call) (reply, error) {
 	var deposed <-chan time.Time
 	for {
 		_, _, changed := c.s.leadership.watch()
-		if m, _, ok := c.s.Leader(); ok && m.ID != p.ID && deposed == nil {
-			t := time.NewTimer(c.s.cfg.Profile.Election)
+		if toLeader && deposed == nil && c.s.deposed(p.ID) {
+			t := time.NewTimer(c.s.cfg.Profile.Lease / 2)
 			defer t.Stop()
 			deposed = t.C
 		}
@@ -235,7 +237,29 @@ func result(done *rpc.Call) (reply, error) {
 	return r, replyError(&r)
 }
 
-func (c *peerClients) get(ctx context.Context, p Peer) (*peerClient, error) {
+// deposed says whether another node than id is known to lead.
+func (s *Store) deposed(id string) bool {
+	m, _, ok := s.Leader()
+	return ok && m.ID != id
+}
+
+// untilDeposed ends with ctx, or as soon as another node than id leads.
+func (s *Store) untilDeposed(ctx context.Context, id string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	s.bg.Go(func() {
+		for {
+			_, _, changed := s.leadership.watch()
+			if s.deposed(id) || s.waitChange(ctx, changed) != nil {
+				cancel()
+				return
+			}
+		}
+	})
+	return ctx, cancel
+}
+
+// get returns the connection to p, a new one if need be.
+func (c *peerClients) get(ctx context.Context, p Peer, toLeader bool) (*peerClient, error) {
 	c.mu.Lock()
 	pc := c.byID[p.ID]
 	c.mu.Unlock()
@@ -244,6 +268,10 @@ func (c *peerClients) get(ctx context.Context, p Peer) (*peerClient, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
+	if toLeader {
+		ctx, cancel = c.s.untilDeposed(ctx, p.ID)
+		defer cancel()
+	}
 	conn, err := c.s.mux.dial(ctx, kindRPC, p.Addr, p.ID)
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ type Store struct {
 	snaps *snapshotStore
 	fsm   *fsm
 	mux   *mux
-	trans *raft.NetworkTransport
+	trans transport
 	raft  *raft.Raft
 
 	futures    chan *pending // to the goroutine that waits for raft's futures
@@ -141,23 +141,23 @@ func (s *Store) openNetwork() (err error) {
 
 func (s *Store) openRaft(m Machine, undo *[]func()) error {
 	s.fsm = newFSM(m, s.cfg.Hooks, s.mesh.nudge)
-	s.disk = newWatchedLog(s.bolt, s.cfg, s.metrics, s.diskFailed)
-	*undo = append(*undo, func() { s.disk.close(time.Second) })
-	logs, err := raft.NewLogCache(s.cfg.LogCacheSize, s.disk)
+	cached, err := raft.NewLogCache(s.cfg.LogCacheSize, s.bolt)
 	if err != nil {
 		return fmt.Errorf("raftstore: log cache: %w", err)
 	}
-	s.trans = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	s.disk = newWatchedLog(cached, s.cfg, s.metrics, s.diskFailed)
+	*undo = append(*undo, func() { s.disk.close(time.Second) })
+	s.trans = transport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: raftStream{s.mux}, MaxPool: 3, Timeout: max(10*s.cfg.Profile.Heartbeat, 2*time.Second),
 		Logger: newHclog(s.log), MsgpackUseNewTimeFormat: true,
-	})
+	})}
 	*undo = append(*undo, func() { s.trans.Close() })
 	stable := &patientStable{s.bolt, s.cfg.Hooks, s.log, s.stopped}
 	conf := raftConfig(s.cfg, s.log)
-	if err := s.bootstrap(conf, logs, stable); err != nil {
+	if err := s.bootstrap(conf, s.disk, stable); err != nil {
 		return err
 	}
-	s.raft, err = raft.NewRaft(conf, s.fsm.forRaft(), logs, stable, s.snaps, s.trans)
+	s.raft, err = raft.NewRaft(conf, s.fsm.forRaft(), s.disk, stable, s.snaps, s.trans)
 	if err != nil {
 		return fmt.Errorf("raftstore: start raft: %w", err)
 	}
@@ -221,6 +221,9 @@ func (s *Store) AppliedIndex() uint64 {
 	}
 	return s.fsm.applied.get()
 }
+
+// Address is what other nodes dial to reach this one.
+func (s *Store) Address() string { return s.cfg.AdvertiseAddr }
 
 // IsLeader says whether this node believes to lead. Only VerifyLeader knows.
 func (s *Store) IsLeader() bool { return s.raft != nil && s.raft.State() == raft.Leader }
