@@ -177,6 +177,8 @@ func (s *Service) Description(d *fsm.Driver) (*launch.Description, error) {
 func (s *Service) Cluster(context.Context) (Cluster, error) {
 	st := s.log.Status()
 	out := Cluster{Leader: st.LeaderID, Term: st.Term, CommitIndex: st.Commit, AppliedIndex: st.Applied}
+	fw := s.state.Framework()
+	out.Framework = ClusterMesos{ID: fw.ID, State: string(fw.State), Master: fw.Master}
 	for _, m := range st.Members {
 		n := ClusterNode{ID: m.ID, Raft: m.Addr, Voter: m.Voter, Healthy: m.Healthy, LastContact: m.LastContact, Problem: m.Problem}
 		if meta, found := s.state.Node(m.ID); found {

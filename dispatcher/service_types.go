@@ -55,6 +55,14 @@ type Cluster struct {
 	CommitIndex  uint64        `json:"commitIndex"`
 	AppliedIndex uint64        `json:"appliedIndex"`
 	Nodes        []ClusterNode `json:"nodes"`
+	Framework    ClusterMesos  `json:"framework"`
+}
+
+// ClusterMesos is the cluster's registration with Mesos.
+type ClusterMesos struct {
+	ID     string `json:"id,omitempty"`
+	State  string `json:"state"`
+	Master string `json:"master,omitempty"`
 }
 
 // ClusterNode is one member.
