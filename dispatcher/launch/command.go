@@ -150,22 +150,39 @@ func (f sparkForm) file(name string) string {
 // defaults under the submission's properties, without what only the client or
 // the dispatcher uses. hidden are those that must not stand in a command line.
 func (b *builder) properties() (shown, hidden []KV) {
-	all := sparkconf.New(b.conf.DriverDefaults).With(b.submitted.Map())
-	for key, value := range all.All() {
-		switch key {
-		case "spark.jars", "spark.submit.deployMode", keyMaster:
+	for _, p := range b.layered() {
+		if !handedOn(p.Key) {
 			continue
 		}
-		if k, ok := sparkconf.FindKey(key); ok && k.Extension() {
-			continue
-		}
-		if b.hideSecrets && sparkconf.RedactValue(b.conf.Redaction, key, value) != value {
-			hidden = append(hidden, KV{key, value})
+		if b.hideSecrets && sparkconf.RedactValue(b.conf.Redaction, p.Key, p.Value) != p.Value {
+			hidden = append(hidden, p)
 		} else {
-			shown = append(shown, KV{key, value})
+			shown = append(shown, p)
 		}
 	}
 	return shown, hidden
+}
+
+// layered returns the properties with the dispatcher's defaults under them.
+func (b *builder) layered() []KV {
+	if len(b.conf.DriverDefaults) == 0 {
+		return b.d.Properties
+	}
+	return sortedKV(sparkconf.New(b.conf.DriverDefaults).With(kvMap(b.d.Properties)).Map())
+}
+
+// handedOn reports whether the driver gets to see a property. Where the client
+// submitted to is of no use to it, and neither are keys that Spark does not know.
+func handedOn(key string) bool {
+	switch key {
+	case "spark.jars", "spark.submit.deployMode", keyMaster:
+		return false
+	}
+	if !strings.HasPrefix(key, sparkconf.MesosPrefix) {
+		return true
+	}
+	k, known := sparkconf.FindKey(key)
+	return !known || !k.Extension()
 }
 
 func confOptions(properties []KV) []string {

@@ -65,20 +65,21 @@ func Describe(defaults DispatcherConf, s Submission) (*Description, []Warning, e
 	if _, ok := defaults.Priority(d.Queue); !ok {
 		return nil, nil, &InvalidError{Key: KeyQueue, Value: d.Queue, Reason: "this queue is not declared by the dispatcher (" + queuePrefix + "<name>)"}
 	}
-	if err := d.tryTask(defaults); err != nil {
+	if err := d.tryTask(defaults, conf); err != nil {
 		return nil, nil, err
 	}
 	return d, warnings(conf, report), nil
 }
 
+var longID = strings.Repeat("x", 256) // longer than ids get
+
 // tryTask builds the task for an imagined place, which runs into everything
 // that can go wrong at a launch.
-func (d *Description) tryTask(conf DispatcherConf) error {
+func (d *Description) tryTask(conf DispatcherConf, submitted sparkconf.Conf) error {
 	if _, err := d.Requirements(); err != nil {
 		return err
 	}
-	id := strings.Repeat("x", 128) // as long as ids get
-	_, err := Task(conf, d, Placement{TaskID: id, AgentID: id, Hostname: id, FrameworkID: id})
+	_, err := build(conf, d, submitted, Placement{TaskID: longID, AgentID: longID, FrameworkID: longID})
 	return err
 }
 

@@ -52,7 +52,11 @@ type builder struct {
 // with the same conf it does not fail; the error, an *InvalidError, is for a
 // dispatcher whose configuration changed since.
 func Task(conf DispatcherConf, d *Description, p Placement) (mesos.TaskInfo, error) {
-	b := &builder{conf: conf, d: d, p: p, submitted: d.Conf()}
+	return build(conf, d, d.Conf(), p)
+}
+
+func build(conf DispatcherConf, d *Description, submitted sparkconf.Conf, p Placement) (mesos.TaskInfo, error) {
+	b := &builder{conf: conf, d: d, p: p, submitted: submitted}
 	var err error
 	if b.hideSecrets, err = b.submitted.Bool(KeyHideSecrets, conf.HideSecrets); err != nil {
 		return mesos.TaskInfo{}, invalid(err, KeyHideSecrets)

@@ -29,7 +29,7 @@ func TestKeyTableIsCompleteAndConsistent(t *testing.T) {
 		if k.Type == TypeChoice && len(k.Choices) == 0 {
 			t.Errorf("%s: choice without choices", k.Name)
 		}
-		if k.Extension() && !strings.HasPrefix(k.Name, "spark.mesos.dispatcher.") {
+		if k.Extension() && !strings.HasPrefix(k.Name, "spark.mesos.dispatcher.") && !strings.HasPrefix(k.Name, "spark.mesos.driver.supervise.") {
 			t.Errorf("%s: extensions live under spark.mesos.dispatcher.", k.Name)
 		}
 	}
@@ -113,4 +113,15 @@ func TestRedactionReadsTheProperty(t *testing.T) {
 	if re, _ := Redaction(Conf{}); re != DefaultRedaction {
 		t.Error("default")
 	}
+}
+
+func FuzzRedactionShortCut(f *testing.F) {
+	for _, s := range []string{"secret", "PASSWORD", "my.token", "access.key", "accesskey", "acc", "\u017fecret", "to\u212Aen", "spark.app.name"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if got, want := matches(DefaultRedaction, s), DefaultRedaction.MatchString(s); got != want {
+			t.Fatalf("%q: %v, the pattern says %v", s, got, want)
+		}
+	})
 }

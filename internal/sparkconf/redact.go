@@ -42,8 +42,49 @@ func RedactValue(pattern *regexp.Regexp, key, value string) string {
 	if pattern == nil || pattern.String() == "" {
 		return value
 	}
-	if pattern.MatchString(key) || pattern.MatchString(value) {
+	if matches(pattern, key) || matches(pattern, value) {
 		return RedactedText
 	}
 	return value
 }
+
+// matches is pattern.MatchString with a short cut for the default pattern,
+// which each property of each submission is held against: a text that has
+// the first three letters of none of its alternatives cannot match.
+func matches(pattern *regexp.Regexp, text string) bool {
+	if pattern == DefaultRedaction && !mayMatchDefault(text) {
+		return false
+	}
+	return pattern.MatchString(text)
+}
+
+func mayMatchDefault(text string) bool {
+	for i := 0; i+5 <= len(text); i++ { // "token" is the shortest match
+		switch text[i] | 0x20 {
+		case 's':
+			if foldedEqual(text[i+1], text[i+2], 'e', 'c') {
+				return true
+			}
+		case 'p':
+			if foldedEqual(text[i+1], text[i+2], 'a', 's') {
+				return true
+			}
+		case 't':
+			if foldedEqual(text[i+1], text[i+2], 'o', 'k') {
+				return true
+			}
+		case 'a':
+			if foldedEqual(text[i+1], text[i+2], 'c', 'c') {
+				return true
+			}
+		default:
+			// (?i) folds U+017F (long s) to s and U+212A (Kelvin) to k, too.
+			if text[i] >= 0x80 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func foldedEqual(a, b, wantA, wantB byte) bool { return a|0x20 == wantA && b|0x20 == wantB }
