@@ -16,7 +16,8 @@ func (x *exchange) cluster() {
 	}
 	out := api.Cluster{
 		Leader: c.Leader, Term: c.Term, CommitIndex: c.CommitIndex, AppliedIndex: c.AppliedIndex,
-		Nodes: make([]api.ClusterNode, 0, len(c.Nodes)),
+		Nodes:     make([]api.ClusterNode, 0, len(c.Nodes)),
+		Framework: api.Framework{ID: c.Framework.ID, State: c.Framework.State, Master: c.Framework.Master},
 	}
 	for _, n := range c.Nodes {
 		out.Nodes = append(out.Nodes, api.ClusterNode{

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"encoding/json"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -44,10 +43,10 @@ type createMessage struct {
 	unknown []string
 }
 
-// decodeCreate reads the message in data. What follows the object is ignored,
+// decodeCreate reads the message in data, of which it keeps nothing. What follows the object is ignored,
 // as Spark's server does. Errors are *malformedError.
 func decodeCreate(data []byte) (*createMessage, error) {
-	s := &scanner{data: data}
+	s := &scanner{data: string(data)}
 	switch c := s.peek(); {
 	case c == 0:
 		return nil, malformed("the body is empty; it must be a JSON object, a %s", api.ActionCreate)
@@ -209,10 +208,19 @@ func (m *createMessage) validate() error {
 	return nil
 }
 
-// memoryText is what Spark takes for an amount of memory in properties.
-var memoryText = regexp.MustCompile(`^[0-9]+([kmgtp]?b?)$`)
-
-func isMemory(v string) bool { return memoryText.MatchString(strings.ToLower(strings.TrimSpace(v))) }
+// isMemory tells whether Spark takes v for an amount of memory in properties.
+func isMemory(v string) bool {
+	v = strings.ToLower(strings.TrimSpace(v))
+	unit := strings.TrimLeft(v, "0123456789")
+	if unit == v {
+		return false
+	}
+	switch unit {
+	case "", "b", "k", "kb", "m", "mb", "g", "gb", "t", "tb", "p", "pb":
+		return true
+	}
+	return false
+}
 
 func isNumeric(v string) bool {
 	v = strings.TrimRight(strings.TrimSpace(v), "dDfF") // Java's suffixes

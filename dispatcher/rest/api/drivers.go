@@ -125,6 +125,14 @@ type Cluster struct {
 	CommitIndex  uint64        `json:"commitIndex"`
 	AppliedIndex uint64        `json:"appliedIndex"`
 	Nodes        []ClusterNode `json:"nodes"`
+	Framework    Framework     `json:"framework"`
+}
+
+// Framework is the cluster's registration with Mesos.
+type Framework struct {
+	ID     string `json:"id,omitempty"`
+	State  string `json:"state"` // NEW, SUBSCRIBED, DISCONNECTED, TORN_DOWN, REMOVED
+	Master string `json:"master,omitempty"`
 }
 
 // ClusterNode is one member.
