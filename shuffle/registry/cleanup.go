@@ -15,59 +15,65 @@ type Removal struct {
 	App string       `json:"app"`
 }
 
-// Remove forgets an application. With cleanup, the directories of its
-// executors are noted for deletion, except those that an application that
-// stays has registered too, or has registered a directory in or around; they
-// are returned as shared. It returns the executors that were forgotten; none
-// if the application is not known.
-func (r *Registry) Remove(appID string, cleanup bool) (executors []*Executor, shared []string, err error) {
+// Removed is what was known of an application that was removed.
+type Removed struct {
+	Executors []*Executor
+	Shared    []string // directories that are kept because others registered them too
+}
+
+// Remove forgets an application; nil if it is not known. With cleanup, the
+// directories of its executors are noted for deletion, except those that an
+// application that stays has registered too, or has registered a directory in
+// or around.
+func (r *Registry) Remove(appID string, cleanup bool) (*Removed, error) {
 	return r.remove(appID, cleanup, func(*app) bool { return true })
 }
 
 // RemoveExpired is Remove with cleanup for an application that has not come
-// back to life since Expired listed it.
-func (r *Registry) RemoveExpired(appID string) (executors []*Executor, shared []string, err error) {
+// back to life since Expired listed it; nil if it has.
+func (r *Registry) RemoveExpired(appID string) (*Removed, error) {
 	now := r.now()
 	return r.remove(appID, true, func(a *app) bool { return r.expired(a, now) })
 }
 
-func (r *Registry) remove(appID string, cleanup bool, still func(*app) bool) (executors []*Executor, shared []string, err error) {
+func (r *Registry) remove(appID string, cleanup bool, still func(*app) bool) (*Removed, error) {
 	r.write.Lock()
 	defer r.write.Unlock()
 	r.mu.RLock()
 	a := r.apps[appID]
 	if a == nil || !still(a) {
 		r.mu.RUnlock()
-		return nil, nil, nil
+		return nil, nil
 	}
+	out := &Removed{}
 	var removals []Removal
 	for _, e := range a.executors {
-		executors = append(executors, e)
+		out.Executors = append(out.Executors, e)
 		for i, d := range e.Location.Dirs {
 			if cleanup {
 				removals = append(removals, Removal{Dir: d, ID: e.ids[i], App: appID})
 			}
 		}
 	}
-	removals, shared = r.unshared(appID, removals)
+	removals, out.Shared = r.unshared(appID, removals)
 	r.mu.RUnlock()
 	if r.db != nil {
 		if err := r.db.removeApp(appID, removals); err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", ErrStorage, err)
+			return nil, fmt.Errorf("%w: %w", ErrStorage, err)
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.apps, appID)
 	r.bytes -= executorOverhead
-	r.count -= len(executors)
-	for _, e := range executors {
+	r.count -= len(out.Executors)
+	for _, e := range out.Executors {
 		r.bytes -= e.size()
 	}
 	for _, m := range removals {
 		r.removals[m.Dir] = m
 	}
-	return executors, shared, nil
+	return out, nil
 }
 
 // unshared takes out the directories that other applications use too.

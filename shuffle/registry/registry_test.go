@@ -50,7 +50,7 @@ func TestRegistrationsSurviveRestart(t *testing.T) {
 	if known, err := r.RegisterDriver("app", 1000); known || err != nil {
 		t.Fatal(known, err)
 	}
-	if _, _, err := r.Remove("gone", true); err != nil {
+	if _, err := r.Remove("gone", true); err != nil {
 		t.Fatal(err)
 	}
 	// A crash: the file as it is, without Close.
@@ -153,8 +153,8 @@ func TestAnApplicationThatCameBackIsNotRemoved(t *testing.T) {
 		t.Fatal(got)
 	}
 	r.Heartbeat("app")
-	if ex, _, err := r.RemoveExpired("app"); len(ex) > 0 || err != nil {
-		t.Fatalf("removed %v, %v", ex, err)
+	if removed, err := r.RemoveExpired("app"); removed != nil || err != nil {
+		t.Fatalf("removed %v, %v", removed, err)
 	}
 }
 
@@ -164,10 +164,13 @@ func TestSharedDirectoriesAreNotRemoved(t *testing.T) {
 	register(t, r, "old", "2", "/d/outer")
 	register(t, r, "new", "1", "/d/blockmgr-1", "/d/outer/inner")
 	register(t, r, "other", "1", "/d/blockmgr-22")
-	ex, shared, err := r.Remove("old", true)
-	slices.Sort(shared)
-	if err != nil || len(ex) != 2 || !slices.Equal(shared, []string{"/d/blockmgr-1", "/d/outer"}) {
-		t.Fatalf("removed %d, shared %v, %v", len(ex), shared, err)
+	removed, err := r.Remove("old", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(removed.Shared)
+	if len(removed.Executors) != 2 || !slices.Equal(removed.Shared, []string{"/d/blockmgr-1", "/d/outer"}) {
+		t.Fatalf("removed %+v", removed)
 	}
 	p := r.Pending()
 	if len(p) != 1 || p[0].Dir != "/d/blockmgr-2" || p[0].App != "old" {
@@ -180,7 +183,7 @@ func TestSharedDirectoriesAreNotRemoved(t *testing.T) {
 	if err := r.Done(p[0]); err != nil || len(r.Pending()) != 0 {
 		t.Fatal(err, r.Pending())
 	}
-	if _, _, err := r.Remove("new", false); err != nil || len(r.Pending()) != 0 {
+	if _, err := r.Remove("new", false); err != nil || len(r.Pending()) != 0 {
 		t.Fatalf("without cleanup: %v, pending %v", err, r.Pending())
 	}
 }
@@ -220,7 +223,7 @@ func TestRefusals(t *testing.T) {
 	if len(r.Expired()) > 0 {
 		t.Error("a huge timeout wrapped around")
 	}
-	if _, _, err := r.Remove("a", false); err != nil || r.bytes != 0 || r.count != 0 {
+	if _, err := r.Remove("a", false); err != nil || r.bytes != 0 || r.count != 0 {
 		t.Errorf("%d bytes, %d executors accounted after all are gone, %v", r.bytes, r.count, err)
 	}
 }

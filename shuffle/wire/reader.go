@@ -74,6 +74,9 @@ func (r *Reader) Reset(src io.Reader) (ahead []byte) {
 	return ahead
 }
 
+// SetMax changes the limit on frames, as when a peer has authenticated.
+func (r *Reader) SetMax(max int64) { r.max = min(max, maxFrame) }
+
 // Raw reads the bytes that follow a frame (StreamResponse, UploadStream). The
 // last frame becomes invalid.
 func (r *Reader) Raw() io.Reader {
