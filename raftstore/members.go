@@ -129,6 +129,9 @@ func (s *Store) waitCaughtUp(ctx context.Context, p Peer) error {
 }
 
 func (s *Store) removeLocal(ctx context.Context, id string) error {
+	if _, _, err := s.waitConfirmed(ctx); err != nil {
+		return err
+	}
 	srv, ok := s.server(id)
 	if !ok {
 		return nil
