@@ -107,11 +107,9 @@ func TestADamagedSnapshotIsRefusedAndChangesNothing(t *testing.T) {
 		refused(fmt.Sprintf("cut at byte %d", i), data[:i])
 	}
 	for i := range data {
-		for bit := range 8 {
-			bad := bytes.Clone(data)
-			bad[i] ^= 1 << bit
-			refused(fmt.Sprintf("bit %d of byte %d turned", bit, i), bad)
-		}
+		bad := bytes.Clone(data)
+		bad[i] ^= 1 << (i % 8)
+		refused(fmt.Sprintf("bit %d of byte %d turned", i%8, i), bad)
 	}
 	refused("something behind", append(bytes.Clone(data), 0))
 	refused("twice", append(bytes.Clone(data), data...))

@@ -247,3 +247,14 @@ func TestReadersOfTheFeedSeeEveryChangeOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Taking a View copies a fixed number of roots, however many drivers there are.
+func TestAViewCostsTheSameWhateverTheSize(t *testing.T) {
+	cost := func(drivers int) float64 {
+		n := crowd(t, drivers)
+		return testing.AllocsPerRun(100, func() { n.s.View() })
+	}
+	if small, large := cost(10), cost(10_000); small != large {
+		t.Errorf("%v allocations with 10 drivers, %v with 10000", small, large)
+	}
+}
