@@ -42,8 +42,9 @@ type Leader struct {
 	logger *slog.Logger
 	m      *metrics
 
-	cancel context.CancelFunc
-	done   chan struct{}
+	cancel    context.CancelFunc
+	done      chan struct{}
+	takeovers int // in a row; belongs to lead
 
 	mu     sync.Mutex
 	status LeaderStatus
@@ -129,12 +130,13 @@ func (l *Leader) lead(ctx context.Context) {
 			l.awaitFrameworkChange(ctx, fw.State)
 			continue
 		}
+		began := l.cfg.Clock()
 		err := l.subscribe(ctx, fw.ID)
 		if ctx.Err() != nil {
 			return
 		}
 		l.setStatus(LeaderStatus{Leading: true, Err: err})
-		l.afterSession(ctx, fw.ID, err)
+		l.afterSession(ctx, fw.ID, err, l.cfg.Clock().Sub(began))
 	}
 }
 
@@ -158,7 +160,7 @@ func (l *Leader) subscribe(ctx context.Context, frameworkID string) error {
 func (l *Leader) gate(ctx context.Context) error { return l.log.VerifyLeader(ctx) }
 
 // afterSession does what the end of a session asks for.
-func (l *Leader) afterSession(ctx context.Context, frameworkID string, err error) {
+func (l *Leader) afterSession(ctx context.Context, frameworkID string, err error, lasted time.Duration) {
 	switch {
 	case errors.Is(err, mesosutil.ErrFrameworkRemoved):
 		l.logger.Error("mesos has removed the framework; its drivers are gone and no new one is launched", "framework", frameworkID,
@@ -166,10 +168,26 @@ func (l *Leader) afterSession(ctx context.Context, frameworkID string, err error
 		l.frameworkEvent(ctx, &fsmpb.FrameworkEvent{Event: fsm.FrameworkRemove, FrameworkId: frameworkID, Message: err.Error()})
 	case errors.Is(err, errFence), errors.Is(err, mesosutil.ErrGate):
 		l.sleep(ctx, 10*time.Millisecond)
+	case errors.Is(err, mesosutil.ErrFailedOver) && l.takeOverAgain(lasted) && l.gate(ctx) == nil:
+		l.logger.Warn("an older subscription came in late; taking over again")
+		l.sleep(ctx, 100*time.Millisecond)
 	default:
 		l.logger.Error("subscription ended", "error", err, "next try in", l.cfg.Resubscribe)
 		l.sleep(ctx, l.cfg.Resubscribe)
 	}
+}
+
+// takeOverAgain tells whether a lost subscription is worth taking back at once.
+// The subscription of a deposed leader may have been on its way and have come in
+// after ours; its own gate makes it give up. A scheduler that is none of ours
+// does not give up: after a few short sessions the long wait keeps the two from
+// chasing each other.
+func (l *Leader) takeOverAgain(lasted time.Duration) bool {
+	if lasted >= l.cfg.Resubscribe {
+		l.takeovers = 0
+	}
+	l.takeovers++
+	return l.takeovers <= 3
 }
 
 func (l *Leader) frameworkEvent(ctx context.Context, e *fsmpb.FrameworkEvent) error {

@@ -111,7 +111,9 @@ func (s *Sandbox) directory(ctx context.Context, stateURL string, f TaskFile) (s
 			}
 		}
 	}
-	return "", fmt.Errorf("%w: agent %s does not know task %s", ErrNoSandbox, f.AgentID, f.TaskID)
+	// An agent lists only its latest executors. It serves the sandboxes of all
+	// that it has not collected yet under a virtual path.
+	return "/frameworks/" + f.FrameworkID + "/executors/" + f.TaskID + "/runs/latest", nil
 }
 
 func (s *Sandbox) get(ctx context.Context, u string, into any) error {
