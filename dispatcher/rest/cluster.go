@@ -8,7 +8,6 @@ func (x *exchange) cluster() {
 		x.fail(f)
 		return
 	}
-	defer x.leave()
 	c, err := x.s.backend.Cluster(x.r.Context())
 	if err != nil {
 		x.failWith(err)

@@ -28,7 +28,6 @@ func (x *exchange) listDrivers() {
 		x.fail(f)
 		return
 	}
-	defer x.leave()
 	v, err := x.s.backend.View(x.r.Context(), consistency)
 	if err != nil {
 		x.failWith(err)
@@ -74,7 +73,6 @@ func (x *exchange) getDriver() {
 		x.fail(f)
 		return
 	}
-	defer x.leave()
 	d, err := x.s.backend.Driver(x.r.Context(), x.arg, consistency)
 	if errors.Is(err, dispatcher.ErrNotFound) {
 		x.fail(&failure{status: http.StatusNotFound, message: notFoundText(consistency)})

@@ -22,12 +22,14 @@ type exchange struct {
 	arg    string // the id in the path
 	user   string // who was authenticated, or empty
 	status int    // of the reply; 0: none yet
+	inside bool   // holds one of the slots for requests that are worked on
 }
 
 var jsonContentType = []string{"application/json;charset=utf-8"}
 
 // reply sends a whole reply with a JSON body.
 func (x *exchange) reply(status int, body []byte) {
+	x.leave() // before a slow client can hold it
 	x.status = status
 	h := x.w.Header()
 	if body != nil {
@@ -128,17 +130,23 @@ func (x *exchange) body() (body []byte, release func(), f *failure) {
 	}
 }
 
-// admit takes one of the slots for requests that are worked on. leave gives it
+// admit takes one of the slots for requests that are worked on; reply gives it
 // back.
 func (x *exchange) admit() *failure {
 	if n := x.s.inFlight.Add(1); n > int64(x.s.cfg.Limits.MaxInFlight) {
 		x.s.inFlight.Add(-1)
 		return overloaded("the node works on as many requests as it may at once")
 	}
+	x.inside = true
 	return nil
 }
 
-func (x *exchange) leave() { x.s.inFlight.Add(-1) }
+func (x *exchange) leave() {
+	if x.inside {
+		x.inside = false
+		x.s.inFlight.Add(-1)
+	}
+}
 
 // consistency is that which the query asks for.
 func (x *exchange) consistency() (dispatcher.Consistency, *failure) {
@@ -177,10 +185,12 @@ func (x *exchange) idempotencyKey() (string, *failure) {
 // panicked answers a request whose handler failed by a defect of ours.
 func (x *exchange) panicked(p any) {
 	if p == http.ErrAbortHandler { //nolint:errorlint // it is the value itself that net/http panics with
+		x.leave()
 		panic(p)
 	}
 	x.s.log.Error("request handler panicked", "route", x.route.name, "panic", p, "stack", string(debug.Stack()))
 	if x.status != 0 {
+		x.leave()
 		return
 	}
 	f := &failure{status: http.StatusInternalServerError, message: "Internal server error: a defect; the log of the node has the details."}

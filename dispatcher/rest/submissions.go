@@ -27,7 +27,6 @@ func (x *exchange) create() {
 		return
 	}
 	receipt, err := x.s.backend.Submit(x.r.Context(), m.submission, dispatcher.Request{Key: key, User: x.user})
-	x.leave()
 	if refused := refusedInBand(err); refused != nil {
 		x.replySpark(http.StatusOK, api.ActionCreateResponse, func(o *object) {
 			o.text("message", refused.Error())
@@ -111,7 +110,6 @@ func (x *exchange) kill() {
 		return
 	}
 	receipt, err := x.s.backend.Kill(x.r.Context(), x.arg, dispatcher.Request{Key: key, User: x.user})
-	x.leave()
 	if refused := refusedInBand(err); refused != nil {
 		receipt, err = dispatcher.KillReceipt{Code: refused.Code, Message: refused.Error()}, nil
 	}
@@ -148,7 +146,6 @@ func (x *exchange) submissionStatus() {
 		return
 	}
 	d, err := x.s.backend.Driver(x.r.Context(), x.arg, consistency)
-	x.leave()
 	if refused := refusedInBand(err); refused != nil && refused.Code == fsm.CodeNotReady {
 		x.replyStatus("", notReadyText, false)
 		return
