@@ -54,13 +54,13 @@ func bareCluster(b *testing.B) *raft.Raft {
 		if err != nil {
 			b.Fatal(err)
 		}
-		trans, err := raft.NewTCPTransportWithLogger("127.0.0.1:0", nil, 3, 2*time.Second, hclog.NewNullLogger())
+		trans, err := raft.NewTCPTransportWithLogger("127.0.0.1:0", nil, 3, 10*time.Second, hclog.NewNullLogger())
 		if err != nil {
 			b.Fatal(err)
 		}
 		cfg := raft.DefaultConfig()
 		cfg.LocalID = raft.ServerID(id)
-		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 200*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
+		cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = time.Second, time.Second, 500*time.Millisecond
 		cfg.CommitTimeout, cfg.MaxAppendEntries, cfg.BatchApplyCh = 10*time.Millisecond, 512, true
 		cfg.Logger, cfg.NoLegacyTelemetry = hclog.NewNullLogger(), true
 		conf.Servers = append(conf.Servers, raft.Server{ID: cfg.LocalID, Address: trans.LocalAddr()})
@@ -105,7 +105,8 @@ func storeCluster(b *testing.B, reg prometheus.Registerer) (leader, follower *ra
 	peers := overTCPPeers(b)
 	var stores []*raftstore.Store
 	for _, p := range peers {
-		cfg := raftstore.Config{NodeID: p.ID, DataDir: filepath.Join(dir, p.ID), Peers: peers, Logger: testLogger(), Registerer: reg}
+		cfg := raftstore.Config{NodeID: p.ID, DataDir: filepath.Join(dir, p.ID), Peers: peers, Logger: testLogger(), Registerer: reg,
+			Profile: raftstore.WAN} // a busy machine must not cause elections here
 		s, err := raftstore.Open(context.Background(), cfg, &count{})
 		if err != nil {
 			b.Fatal(err)

@@ -53,8 +53,8 @@ func (s *Store) shutdown(ctx context.Context) error {
 	s.leadership.end()
 	waitFor(ctx, stuckLimit, &s.tasks)
 
-	// 4. raft's futures complete only while raft runs, so what is still in
-	// flight must end first. Only a cut-off leader needs its lease for that.
+	// 4. raft answers only while it runs, so what it took must be answered
+	// first. Only a cut-off leader needs time for that: its lease.
 	s.drainFutures()
 
 	// 5. Our goroutines, then raft, then what they stood on. Connections go
@@ -84,19 +84,25 @@ func (s *Store) waitIdle(ctx context.Context) {
 	select {
 	case <-s.gate.idle:
 	case <-ctx.Done():
+	case <-time.After(stuckLimit):
 	}
 }
 
-// drainFutures ends awaitFutures after the last future. After the gate is
-// idle nobody sends any more.
+// drainFutures waits until raft has answered everything it took.
 func (s *Store) drainFutures() {
+	limit := time.After(stuckLimit)
 	select {
 	case <-s.gate.idle:
-	case <-time.After(stuckLimit):
+		close(s.futures) // nobody sends outside of the gate
+	case <-limit:
 		s.log.Error("raftstore: calls under way do not end")
 		return
 	}
-	close(s.futures)
+	select {
+	case <-s.answered:
+	case <-limit:
+		s.log.Error("raftstore: raft does not answer, most likely the disk hangs")
+	}
 }
 
 func (s *Store) awaitShutdown(f raft.Future) error {

@@ -62,27 +62,31 @@ func (s *Store) joinLocal(ctx context.Context, p Peer, voter bool) error {
 			return err
 		}
 	}
-	if srv, ok := s.server(p.ID); ok && string(srv.Address) == p.Addr && (srv.Suffrage == raft.Voter) == voter {
+	id, addr := raft.ServerID(p.ID), raft.ServerAddress(p.Addr)
+	srv, known := s.server(p.ID)
+	votes, moved := known && srv.Suffrage == raft.Voter, srv.Address != addr
+	if known && !moved && votes == voter {
 		return nil
-	} else if ok && srv.Suffrage == raft.Voter && !voter {
-		if err := s.await(ctx, s.raft.DemoteVoter(srv.ID, 0, s.changeLimit(ctx))); err != nil {
+	}
+	if votes && !voter {
+		if err := s.await(ctx, s.raft.DemoteVoter(id, 0, s.changeLimit(ctx))); err != nil {
 			return err
 		}
-	} else if !ok {
-		add := s.raft.AddNonvoter(raft.ServerID(p.ID), raft.ServerAddress(p.Addr), 0, s.changeLimit(ctx))
-		if err := s.await(ctx, add); err != nil {
+	}
+	if !votes && (!known || moved) || !voter && moved {
+		if err := s.await(ctx, s.raft.AddNonvoter(id, addr, 0, s.changeLimit(ctx))); err != nil {
 			return err
 		}
 	}
 	if !voter {
-		return s.await(ctx, s.raft.AddNonvoter(raft.ServerID(p.ID), raft.ServerAddress(p.Addr), 0, s.changeLimit(ctx)))
+		return nil
 	}
-	if srv, _ := s.server(p.ID); srv.Suffrage != raft.Voter {
+	if !votes {
 		if err := s.waitCaughtUp(ctx, p); err != nil {
 			return err
 		}
 	}
-	return s.await(ctx, s.raft.AddVoter(raft.ServerID(p.ID), raft.ServerAddress(p.Addr), 0, s.changeLimit(ctx)))
+	return s.await(ctx, s.raft.AddVoter(id, addr, 0, s.changeLimit(ctx)))
 }
 
 // checkJoiner asks the node itself: right id, equal timers.
@@ -188,7 +192,7 @@ func (s *Store) await(ctx context.Context, f raft.Future) error {
 		return fmt.Errorf("raftstore: %w", err)
 	case <-ctx.Done():
 		return unknown(ctx.Err())
-	case <-s.stopped:
+	case <-s.closing:
 		return unknown(ErrClosed)
 	}
 }

@@ -69,6 +69,7 @@ type pending struct {
 // awaitFutures waits for raft's futures, which cannot be waited for together
 // with a context. They complete in log order, so one goroutine does for all.
 func (s *Store) awaitFutures() {
+	defer close(s.answered)
 	for p := range s.futures {
 		if p.err = p.future.Error(); p.err == nil {
 			p.result = p.future.Response()
@@ -96,7 +97,7 @@ func (s *Store) proposeLocal(ctx context.Context, data []byte) ([]byte, error) {
 	case <-p.done:
 	case <-ctx.Done():
 		return nil, unknown(ctx.Err())
-	case <-s.stopped:
+	case <-s.closing:
 		return nil, unknown(ErrClosed)
 	}
 	if p.err != nil {

@@ -23,7 +23,7 @@ func (s *Store) Linearize(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return index, s.fsm.applied.wait(ctx, index, s.stopped)
+	return index, s.fsm.applied.wait(ctx, index, s.closing)
 }
 
 // WaitApplied returns when the local machine has applied index. The index
@@ -74,7 +74,7 @@ func (r *readRounds) join(ctx context.Context, s *Store, local bool) (uint64, er
 		return round.index, round.err
 	case <-ctx.Done():
 		return 0, ctx.Err()
-	case <-s.stopped:
+	case <-s.closing:
 		return 0, ErrClosed
 	}
 }

@@ -219,7 +219,7 @@ func (c *peerClients) await(ctx context.Context, p Peer, toLeader bool, call *rp
 			return reply{}, unknown(ctx.Err())
 		case <-deposed:
 			return reply{}, unknown(fmt.Errorf("%s is no longer the leader and does not answer", p.ID))
-		case <-c.s.stopped:
+		case <-c.s.closing:
 			return reply{}, unknown(ErrClosed)
 		case <-changed:
 		}

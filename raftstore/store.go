@@ -32,7 +32,8 @@ type Store struct {
 	trans transport
 	raft  *raft.Raft
 
-	futures    chan *pending // to the goroutine that waits for raft's futures
+	futures    chan *pending // to awaitFutures
+	answered   chan struct{} // closed when awaitFutures has ended
 	reads      readRounds
 	leadership leadership
 	peers      *peerClients
@@ -42,8 +43,8 @@ type Store struct {
 	gate    gate           // calls under way; closed first
 	tasks   sync.WaitGroup // RunWhileLeader calls
 	bg      sync.WaitGroup // our goroutines
-	closing chan struct{}  // no new calls
-	stopped chan struct{}  // goroutines end, waiting callers give up
+	closing chan struct{}  // callers that still wait give up
+	stopped chan struct{}  // our goroutines end
 	crashed atomic.Bool
 	closer  sync.Once
 	ended   chan struct{} // everything is released
@@ -66,7 +67,7 @@ func Open(ctx context.Context, cfg Config, m Machine) (_ *Store, err error) {
 	}
 	s := &Store{
 		cfg: cfg, log: cfg.Logger.With("node", cfg.NodeID), incarnation: newIncarnation(),
-		futures: make(chan *pending, 1024),
+		futures: make(chan *pending, 1024), answered: make(chan struct{}),
 		closing: make(chan struct{}), stopped: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.gate.idle = make(chan struct{})
