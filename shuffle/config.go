@@ -58,7 +58,8 @@ type Config struct {
 	// MaxChunksInFlight closes a connection whose fetch would exceed it, over all
 	// connections (spark.shuffle.maxChunksBeingTransferred); zero: no bound.
 	MaxChunksInFlight int64
-	// MemoryBytes bounds large requests and open streams of all connections together.
+	// MemoryBytes bounds, of all connections together, unfinished large requests
+	// with one half and open streams with the other.
 	MemoryBytes int64
 	// RegistrationBytes bounds the memory for registrations.
 	RegistrationBytes int64

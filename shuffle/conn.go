@@ -56,7 +56,7 @@ func (e errHangUp) Unwrap() error { return e.reason }
 func (s *Service) newConn(nc net.Conn) *conn {
 	c := &conn{s: s, nc: nc, remote: nc.RemoteAddr().String(), streams: map[int64]*stream{},
 		out: newOutput(nc, s.cfg.IdleTimeout, s.cfg.SendfileBytes)}
-	c.in = wire.NewReader(bufio.NewReaderSize(connReader{c}, readBuffer), s.cfg.MaxRequestBytes, &s.memory)
+	c.in = wire.NewReader(bufio.NewReaderSize(connReader{c}, readBuffer), s.cfg.MaxRequestBytes, &s.frames)
 	c.in.Started = func() { c.inFrame = true }
 	if s.cfg.Auth != nil {
 		c.handshake = auth.NewHandshake(s.cfg.Auth)

@@ -18,14 +18,14 @@ func (c *conn) open(s *stream) (wire.StreamHandle, error) {
 		return wire.StreamHandle{}, fmt.Errorf("java.lang.IllegalStateException: %d chunks are open on this connection and %d more would exceed "+
 			"spark.shuffle.service.maxOpenChunks=%d", c.openChunks, s.total, c.s.cfg.MaxOpenChunks)
 	}
-	if !c.s.memory.Acquire(s.bytes) {
+	if !c.s.streams.Acquire(s.bytes) {
 		c.s.metrics.refused.WithLabelValues("no_memory").Inc()
 		return wire.StreamHandle{}, fmt.Errorf("java.lang.IllegalStateException: %w", wire.ErrNoMemory)
 	}
 	id := c.s.streamIDs.Add(1)
 	handle := wire.StreamHandle{StreamID: id, NumChunks: s.total}
 	if s.total == 0 {
-		c.s.memory.Release(s.bytes)
+		c.s.streams.Release(s.bytes)
 		return handle, nil
 	}
 	c.openChunks += chunks
@@ -38,7 +38,7 @@ func (c *conn) forget(id int64) {
 	s := c.streams[id]
 	delete(c.streams, id)
 	c.openChunks -= int64(s.total)
-	c.s.memory.Release(s.bytes)
+	c.s.streams.Release(s.bytes)
 	c.s.metrics.openStreams.Dec()
 }
 

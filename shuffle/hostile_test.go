@@ -49,7 +49,7 @@ func TestHugeFramesAreRefusedWithAReason(t *testing.T) {
 }
 
 func TestUnfinishedFramesShareABudget(t *testing.T) {
-	s := start(t, func(c *shuffle.Config) { c.MemoryBytes = 32 << 20; c.MaxRequestBytes = 192 << 20 })
+	s := start(t, func(c *shuffle.Config) { c.MemoryBytes = 64 << 20; c.MaxRequestBytes = 192 << 20 })
 	honest := dial(t, s, nil)
 	e := newExecutor(t, "app", "1")
 	e.register(honest)
@@ -90,7 +90,7 @@ func TestUnfinishedFramesShareABudget(t *testing.T) {
 }
 
 func TestOpenStreamsAreBounded(t *testing.T) {
-	s := start(t, func(c *shuffle.Config) { c.MaxOpenChunks = 1000; c.MemoryBytes = 64 << 10 })
+	s := start(t, func(c *shuffle.Config) { c.MaxOpenChunks = 1000; c.MemoryBytes = 128 << 10 })
 	c := dial(t, s, nil)
 	open := wire.NewFetchShuffleBlocks("app", "1", 0, []int64{0}, [][]int32{make([]int32, 400)}, false)
 	for range 2 {

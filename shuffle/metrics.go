@@ -63,7 +63,7 @@ func newMetrics(s *Service) *metrics {
 	gauge("registered_executors", "Known executors.", func() int64 { _, n := s.registry.Counts(); return int64(n) })
 	gauge("pending_removals", "Directories waiting for their deletion.", func() int64 { return int64(len(s.registry.Pending())) })
 	gauge("chunks_in_flight", "Blocks being sent.", s.inFlight.Load)
-	gauge("request_memory_bytes", "Memory of large requests and open streams.", s.memory.used.Load)
+	gauge("request_memory_bytes", "Memory of large requests and open streams.", func() int64 { return s.frames.used.Load() + s.streams.used.Load() })
 	gauge("index_cache_bytes", "Size of the index cache.", func() int64 { return s.store.Stats().IndexBytes })
 	gauge("index_cache_hits", "Lookups answered by the index cache.", func() int64 { return s.store.Stats().IndexHits })
 	gauge("index_cache_misses", "Lookups that read an index file.", func() int64 { return s.store.Stats().IndexMisses })

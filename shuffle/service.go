@@ -30,7 +30,8 @@ type Service struct {
 	access   *accessLog
 	listener net.Listener
 	web      net.Listener // nil: no HTTP
-	memory   budget
+	frames   budget       // for unfinished requests: what hostile clients hoard first
+	streams  budget       // for open streams; its own, so that hoarders of the other cannot stop honest clients
 
 	streamIDs atomic.Int64
 	inFlight  atomic.Int64
@@ -56,7 +57,7 @@ func New(cfg Config) (*Service, error) {
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	s.memory.limit = cfg.MemoryBytes
+	s.frames.limit, s.streams.limit = cfg.MemoryBytes/2, cfg.MemoryBytes/2
 	// Ids that differ from those of the process before make a client that
 	// fetches from a stream of that process fail instead of getting another block.
 	s.streamIDs.Store(rand.Int64N(1<<31-1) * 1000)
