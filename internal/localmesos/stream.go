@@ -71,7 +71,6 @@ func (s *stream) finish() {
 func (s *stream) cut()               { s.change(func() { s.state = broken }) }
 func (s *stream) setSilent(on bool)  { s.change(func() { s.silent = on }) }
 func (s *stream) silenced() bool     { s.mu.Lock(); defer s.mu.Unlock(); return s.silent }
-func (s *stream) backlog() (n int)   { s.mu.Lock(); defer s.mu.Unlock(); return len(s.queue) }
 func (s *stream) isOpen() (yes bool) { s.mu.Lock(); defer s.mu.Unlock(); return s.state == open }
 
 func (s *stream) take() ([]*scheduler.Event, streamState) {

@@ -205,30 +205,31 @@ func TestDescendantsDieWithTheTask(t *testing.T) {
 		command string
 		end     func(*framework)
 	}{
-		"killed": {command + "touch ready; wait", func(f *framework) {
+		"killed": {command + "wait", func(f *framework) {
 			f.kill("t", 20*time.Millisecond)
 			f.until("t", mesos.TASK_KILLING, mesos.TASK_KILLED)
 		}},
-		"ended": {command + "touch ready; while ! test -f go; do sleep 0.01; done", func(f *framework) {
+		"ended": {command + "while ! test -f go; do sleep 0.01; done", func(f *framework) {
 			os.WriteFile(filepath.Join(viewOf(f.t, m, "t").Sandbox, "go"), nil, 0o644)
 			f.until("t", mesos.TASK_FINISHED)
 		}},
-		"torn down": {command + "touch ready; wait", func(f *framework) { f.call(&scheduler.Call{Type: scheduler.Call_TEARDOWN}) }},
+		"torn down": {command + "wait", func(f *framework) { f.call(&scheduler.Call{Type: scheduler.Call_TEARDOWN}) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := subscribe(t, m.Addr(), codecs.MediaTypeProtobuf, aware())
 			f.launch(shell("t", c.command))
 			f.until("t", mesos.TASK_STARTING, mesos.TASK_RUNNING)
 			v := viewOf(t, m, "t")
-			eventually(t, "descendants", func() bool { _, err := os.Stat(v.Sandbox + "/ready"); return err == nil })
-			pids := []int{v.PID}
-			for _, s := range strings.Fields(readSandbox(t, m, "t", "pids")) {
-				pid, _ := strconv.Atoi(s)
-				pids = append(pids, pid)
-			}
-			if len(pids) != 4 {
-				t.Fatalf("pids %v", pids)
-			}
+			var pids []int
+			eventually(t, "descendants", func() bool {
+				b, _ := os.ReadFile(v.Sandbox + "/pids")
+				pids = []int{v.PID}
+				for _, s := range strings.Fields(string(b)) {
+					pid, _ := strconv.Atoi(s)
+					pids = append(pids, pid)
+				}
+				return len(pids) == 4
+			})
 			c.end(f)
 			for _, pid := range pids {
 				eventually(t, fmt.Sprintf("end of %d of %v", pid, pids), func() bool { return !alive(pid) })
