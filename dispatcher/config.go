@@ -28,6 +28,10 @@ type Config struct {
 	// RejectOffer is how long Mesos keeps an offer back that served nobody.
 	// Default 120 s, upstream's spark.mesos.rejectOfferDuration.
 	RejectOffer time.Duration
+	// HoldAfter is how long a driver that finds no room waits before an agent is
+	// held for it, and HoldFor how long. Default 30 s and 60 s; HoldAfter negative:
+	// never.
+	HoldAfter, HoldFor time.Duration
 	// SubmitWait bounds how long a request waits for a leader. Default 10 s.
 	SubmitWait time.Duration
 	// ReviveEvery is the shortest time between two revivals. Default 100 ms.
@@ -41,6 +45,10 @@ type Config struct {
 	// ReconcileAgain is the first wait before tasks without an answer are asked
 	// about again; it doubles up to 64 times that. Default 1 s.
 	ReconcileAgain time.Duration
+	// LaunchQuiet is how long a launched task may stay without any status before
+	// Mesos is asked about it: an ACCEPT that Mesos took can still get lost there.
+	// Default 10 s.
+	LaunchQuiet time.Duration
 	// ReconcileEvery is how often all tasks are asked about. Default 15 min.
 	ReconcileEvery time.Duration
 	// Resubscribe is the wait before a subscription is tried again that Mesos
@@ -70,11 +78,14 @@ const (
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.RejectOffer, 120*time.Second)
+	setDefault(&c.HoldAfter, 30*time.Second)
+	setDefault(&c.HoldFor, time.Minute)
 	setDefault(&c.SubmitWait, 10*time.Second)
 	setDefault(&c.ReviveEvery, 100*time.Millisecond)
 	setDefault(&c.SuppressAfter, 5*time.Second)
 	setDefault(&c.KillAgain, 2*time.Second)
 	setDefault(&c.ReconcileAgain, time.Second)
+	setDefault(&c.LaunchQuiet, 10*time.Second)
 	setDefault(&c.ReconcileEvery, 15*time.Minute)
 	setDefault(&c.Resubscribe, 15*time.Second)
 	setDefault(&c.Location, time.Local)
@@ -108,3 +119,7 @@ func (c *Config) failpoint(ctx context.Context, name string) error {
 func transient(err error) bool {
 	return errors.Is(err, raftstore.ErrNoLeader) || errors.Is(err, raftstore.ErrNotLeader)
 }
+
+// ofLog tells whether an error says that the log did not take a command, or not
+// surely.
+func ofLog(err error) bool { return transient(err) || errors.Is(err, raftstore.ErrOutcomeUnknown) }

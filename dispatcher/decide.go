@@ -20,6 +20,12 @@ type Situation struct {
 	// MaxLaunches bounds one plan, because a plan becomes one log entry; 0: no
 	// bound.
 	MaxLaunches int
+
+	// Holds are those of the last plan. A driver that has been due for HoldAfter
+	// and finds no room gets an agent held for HoldFor; HoldAfter 0: never.
+	Holds     []Hold
+	HoldAfter time.Duration
+	HoldFor   time.Duration
 }
 
 // Plan is what the leader is to do, in this order: reject, commit the launches,
@@ -35,6 +41,9 @@ type Plan struct {
 	Unplaced int
 	// More tells that the bound on launches cut the plan short.
 	More bool
+	// Holds are to be handed to the next decision, with the offers of the agents
+	// that they name: those are not declined.
+	Holds []Hold
 }
 
 // Accept is what one agent's offers are used for.
@@ -63,10 +72,12 @@ type Reject struct {
 // Drivers are taken in the order of the queue: priority first, then acceptance;
 // a driver whose retry is due stands where it stood at first. Each goes to the
 // first agent with room. A driver that finds no room does not block the ones
-// behind it. With d drivers, a agents and s different needs the cost is
+// behind it, and does not starve behind them either: see Hold. With d drivers, a agents and s different needs the cost is
 // O(d + s·a + launches·log a).
 func Decide(s Situation) Plan {
 	d := decision{Situation: s, pool: newPool(s.Offers)}
+	d.holds = newHolds(&d.Situation, len(d.pool.agents))
+	d.pool.reserve(d.holds.byAgent)
 	due := d.dueRetries()
 	s.View.Waiting(func(w *fsm.Driver) bool {
 		for len(due) > 0 && before(due[0], w) {
@@ -91,10 +102,11 @@ func Decide(s Situation) Plan {
 
 type decision struct {
 	Situation
-	pool *pool
-	out  Plan
-	n    int
-	wake int64
+	pool  *pool
+	holds *holds
+	out   Plan
+	n     int
+	wake  int64
 }
 
 func (d *decision) nowMs() int64 { return d.Now.UnixMilli() }
@@ -142,14 +154,49 @@ func (d *decision) place(dr *fsm.Driver) bool {
 		d.out.Rejects = append(d.out.Rejects, Reject{dr.ID, err.Error()})
 		return true
 	}
-	a := d.pool.find(need)
+	a := d.held(dr, need)
+	if a == nil {
+		a = d.pool.find(need)
+	}
 	if a == nil {
 		d.out.Unplaced++
+		d.hold(dr, need)
 		return true
 	}
+	d.holds.drop(dr.ID)
 	a.launches = append(a.launches, Launch{Driver: dr, Resources: d.pool.take(a, need)})
 	d.n++
 	return true
+}
+
+// held is the agent that is held for the driver, if it has room by now.
+func (d *decision) held(dr *fsm.Driver, need *Need) *agent {
+	hold := d.holds.byDriver[dr.ID]
+	if hold == nil || hold.AgentID == "" {
+		return nil
+	}
+	a := d.pool.byID[hold.AgentID]
+	if a == nil || !need.Constraints.Match(a.attributes) || !need.Fit(a.left) {
+		return nil
+	}
+	return a
+}
+
+// hold holds the agent that comes closest for a driver that has waited for long.
+func (d *decision) hold(dr *fsm.Driver, need *Need) {
+	if !d.holds.open(&d.Situation, dr) {
+		return
+	}
+	fails := 0
+	for i := range d.Situation.Holds {
+		if d.Situation.Holds[i].DriverID == dr.ID {
+			fails = d.Situation.Holds[i].Fails
+		}
+	}
+	if a := d.pool.closest(need); a != nil {
+		d.holds.add(&d.Situation, dr, a.id, fails)
+		d.pool.reserve(map[string]*Hold{a.id: nil})
+	}
 }
 
 func (d *decision) plan() Plan {
@@ -157,9 +204,14 @@ func (d *decision) plan() Plan {
 		switch {
 		case len(a.launches) > 0:
 			d.out.Accepts = append(d.out.Accepts, Accept{a.id, a.host, a.offers, a.launches})
-		case !d.out.More:
+		case !d.out.More && d.holds.byAgent[a.id] == nil:
 			d.out.Declines = append(d.out.Declines, a.offers...)
 		}
+	}
+	var until time.Time
+	d.out.Holds, until = d.holds.list()
+	if !until.IsZero() {
+		d.wakeAt(until.UnixMilli() + 1)
 	}
 	if d.wake > 0 {
 		d.out.Wake = time.UnixMilli(d.wake)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
@@ -31,6 +32,7 @@ type placer struct {
 
 	subscribed bool
 	offers     []mesos.Offer
+	holds      []Hold
 	needs      *needs
 	fresh      bool // a driver fell due since the last revival
 	held       bool // Mesos may be keeping offers back
@@ -163,7 +165,9 @@ func (p *placer) step(ctx context.Context) error {
 	for {
 		plan := Decide(Situation{
 			View: p.state.View(), Offers: p.offers, Now: p.cfg.Clock(), Need: p.needs.of, MaxLaunches: launchesPerPlan,
+			Holds: p.holds, HoldAfter: p.cfg.HoldAfter, HoldFor: p.cfg.HoldFor,
 		})
+		p.holds = plan.Holds
 		if err := p.carryOut(ctx, plan); err != nil {
 			return err
 		}
@@ -237,9 +241,16 @@ func (p *placer) carryOut(ctx context.Context, plan Plan) error {
 	}
 	p.decline(ctx, plan.Declines)
 	if !plan.More {
-		p.offers = nil
+		p.keepHeld()
 	}
 	return nil
+}
+
+// keepHeld drops all offers but those of agents that are held for a driver.
+func (p *placer) keepHeld() {
+	p.offers = slices.DeleteFunc(p.offers, func(o mesos.Offer) bool {
+		return !slices.ContainsFunc(p.holds, func(h Hold) bool { return h.AgentID == o.AgentID.Value })
+	})
 }
 
 func (p *placer) reject(ctx context.Context, id, reason string) error {

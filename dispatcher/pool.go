@@ -21,12 +21,15 @@ type agent struct {
 	mem        float64
 	gpus       float64
 	launches   []Launch
+	place      int  // in the pool
+	reserved   bool // held for a driver: nobody else finds it
 }
 
 // pool is what can be placed on: agents in the order of their first offer, and a
 // tree over them that finds the next one with room.
 type pool struct {
 	agents []*agent
+	byID   map[string]*agent
 	tree   []room // a binary tree of maxima; leaves from size on
 	size   int
 	next   map[string]int // shape → the first agent not yet found too small for it
@@ -45,14 +48,14 @@ func larger(a, b room) room {
 }
 
 func newPool(offers []mesos.Offer) *pool {
-	p := &pool{next: make(map[string]int)}
-	byID := make(map[string]*agent)
+	p := &pool{next: make(map[string]int), byID: make(map[string]*agent)}
 	for i := range offers {
 		o := &offers[i]
-		a := byID[o.AgentID.Value]
+		a := p.byID[o.AgentID.Value]
 		if a == nil {
 			a = &agent{id: o.AgentID.Value, host: o.Hostname, attributes: o.Attributes}
-			byID[a.id] = a
+			a.place = len(p.agents)
+			p.byID[a.id] = a
 			p.agents = append(p.agents, a)
 		}
 		a.offers = append(a.offers, o.ID.Value)
@@ -77,7 +80,47 @@ func (a *agent) measure() {
 	a.gpus = mesosutil.ScalarSum(a.left, "gpus")
 }
 
-func (a *agent) room() room { return room{a.cpus, a.mem, a.gpus} }
+func (a *agent) room() room {
+	if a.reserved {
+		return room{-1, -1, -1}
+	}
+	return room{a.cpus, a.mem, a.gpus}
+}
+
+// reserve hides agents from find.
+func (p *pool) reserve(agents map[string]*Hold) {
+	for id := range agents {
+		if a := p.byID[id]; a != nil {
+			a.reserved = true
+			p.update(a)
+		}
+	}
+}
+
+// update brings the tree in line with what an agent has left.
+func (p *pool) update(a *agent) {
+	i := p.size + a.place
+	p.tree[i] = a.room()
+	for i /= 2; i > 0; i /= 2 {
+		p.tree[i] = larger(p.tree[2*i], p.tree[2*i+1])
+	}
+}
+
+// closest is the agent that comes closest to meeting the need, of those that
+// meet its constraints and are neither held nor used by this plan; nil for none.
+func (p *pool) closest(n *Need) *agent {
+	var best *agent
+	var bestShare float64
+	for _, a := range p.agents {
+		if a.reserved || len(a.launches) > 0 || !n.Constraints.Match(a.attributes) {
+			continue
+		}
+		if share := min(a.cpus/n.CPUs, a.mem/max(n.MemMiB, 1)); best == nil || share > bestShare {
+			best, bestShare = a, share
+		}
+	}
+	return best
+}
 
 // find is the first agent that can meet the need, or nil. What an agent has left
 // only shrinks while a plan is made, so an agent that was too small for a shape
@@ -114,15 +157,11 @@ func (p *pool) search(node, lo, hi, from int, n *Need) int {
 	return p.search(2*node+1, mid, hi, from, n)
 }
 
-// take carves the need out of what the agent at the shape's place has left.
+// take carves the need out of what an agent has left.
 func (p *pool) take(a *agent, n *Need) []mesos.Resource {
 	rest, used, _ := n.Carve(a.left, mesosutil.ReservedFirst)
 	a.left = rest
 	a.measure()
-	i := p.size + p.next[n.Shape]
-	p.tree[i] = a.room()
-	for i /= 2; i > 0; i /= 2 {
-		p.tree[i] = larger(p.tree[2*i], p.tree[2*i+1])
-	}
+	p.update(a)
 	return used
 }

@@ -28,6 +28,8 @@ const (
 	keyRequestsKept   = "spark.mesos.dispatcher.requestsKept"         // ours
 	keyRejectOffer    = "spark.mesos.rejectOfferDuration"
 	keyReconcileEvery = "spark.mesos.dispatcher.reconcileInterval" // ours
+	keyHoldAfter      = "spark.mesos.dispatcher.holdAfter"         // ours
+	keyHoldFor        = "spark.mesos.dispatcher.holdFor"           // ours
 )
 
 // PolicyOf reads the replicated part of the configuration. The error joins one
@@ -56,6 +58,11 @@ func ConfigOf(conf sparkconf.Conf) (Config, error) {
 		Policy:         policy,
 		RejectOffer:    r.duration(keyRejectOffer, 120*time.Second),
 		ReconcileEvery: r.duration(keyReconcileEvery, 15*time.Minute),
+		HoldAfter:      r.duration(keyHoldAfter, 30*time.Second),
+		HoldFor:        r.duration(keyHoldFor, time.Minute),
+	}
+	if c.HoldAfter == 0 {
+		c.HoldAfter = -1 // never
 	}
 	return c, errors.Join(append(r.errs, err)...)
 }
@@ -118,8 +125,8 @@ func (r *settings) states(key string) uint32 {
 			full = "TASK_" + full
 		}
 		n, known := mesos.TaskState_value[full]
-		if !known {
-			r.errs = append(r.errs, r.wrong(key, "a list of task states: "+strings.Join(taskStates(), ", ")))
+		if !known || !failure(mesos.TaskState(n)) {
+			r.errs = append(r.errs, r.wrong(key, "a list of task states that are failures: "+strings.Join(taskStates(), ", ")))
 			return 0
 		}
 		bits |= 1 << uint(n)
@@ -129,11 +136,24 @@ func (r *settings) states(key string) uint32 {
 
 func taskStates() []string {
 	var names []string
-	for name := range mesos.TaskState_value {
-		names = append(names, strings.TrimPrefix(name, "TASK_"))
+	for name, n := range mesos.TaskState_value {
+		if failure(mesos.TaskState(n)) {
+			names = append(names, strings.TrimPrefix(name, "TASK_"))
+		}
 	}
 	sort.Strings(names)
 	return names
+}
+
+// failure tells whether a task state ends a task without success. Apply refuses
+// a policy with any other state, and a policy that is refused keeps every node
+// from leading.
+func failure(s mesos.TaskState) bool {
+	switch s {
+	case mesos.TASK_STAGING, mesos.TASK_STARTING, mesos.TASK_RUNNING, mesos.TASK_KILLING, mesos.TASK_FINISHED:
+		return false
+	}
+	return true
 }
 
 func (r *settings) wrong(key, allowed string) error {
