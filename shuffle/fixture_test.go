@@ -3,6 +3,7 @@ package shuffle_test
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -33,16 +34,27 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// serveAsChild serves with the Spark properties in the environment and prints
+// its two addresses.
 func serveAsChild(dir string) {
-	cfg := shuffle.DefaultConfig()
-	cfg.Addr, cfg.DataDir = os.Getenv(childEnv+"_ADDR"), dir
-	s, err := shuffle.New(cfg)
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+	var props map[string]string
+	if raw := os.Getenv(childEnv + "_PROPS"); raw != "" {
+		if err := json.Unmarshal([]byte(raw), &props); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
 	}
-	fmt.Println(s.Addr())
-	s.Serve(context.Background())
+	cfg, err := shuffle.FromProperties(props)
+	if err == nil {
+		cfg.Addr, cfg.HTTPAddr, cfg.DataDir = os.Getenv(childEnv+"_ADDR"), "127.0.0.1:0", dir
+		var s *shuffle.Service
+		if s, err = shuffle.New(cfg); err == nil {
+			fmt.Println(s.Addr(), s.HTTPAddr())
+			err = s.Serve(context.Background())
+		}
+	}
+	fmt.Println("failed:", err)
+	os.Exit(1)
 }
 
 // start runs a service until the test ends.

@@ -3,6 +3,8 @@ package shuffle_test
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -33,15 +35,19 @@ func metric(s *shuffle.Service, name string) string {
 type child struct {
 	cmd  *exec.Cmd
 	addr string
+	web  string
 }
 
-func startChild(t *testing.T, dir, addr string) *child {
+func startChild(t testing.TB, dir, addr string, props map[string]string) *child {
 	t.Helper()
+	raw, err := json.Marshal(props)
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+dir, childEnv+"_ADDR="+addr)
-	cmd.Stderr = os.Stderr
-	if !testing.Verbose() {
-		cmd.Stderr = nil
+	cmd.Env = append(os.Environ(), childEnv+"="+dir, childEnv+"_ADDR="+addr, childEnv+"_PROPS="+string(raw))
+	if testing.Verbose() {
+		cmd.Stderr = os.Stderr
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -53,10 +59,9 @@ func startChild(t *testing.T, dir, addr string) *child {
 	c := &child{cmd: cmd}
 	t.Cleanup(c.kill)
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || strings.Contains(line, " ") {
+	if n, _ := fmt.Sscan(line, &c.addr, &c.web); n != 2 || err != nil || strings.HasPrefix(line, "failed") {
 		t.Fatalf("the service does not start: %q, %v", line, err)
 	}
-	c.addr = strings.TrimSpace(line)
 	return c
 }
 
@@ -80,7 +85,7 @@ func dialAddr(t *testing.T, addr string) *peer.Client {
 
 func TestKillAndRestartInTheMiddleOfAStream(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	service := startChild(t, dir, "127.0.0.1:0")
+	service := startChild(t, dir, "127.0.0.1:0", nil)
 	c := dialAddr(t, service.addr)
 	e := newExecutor(t, "app", "1")
 	e.register(c)
@@ -98,7 +103,7 @@ func TestKillAndRestartInTheMiddleOfAStream(t *testing.T) {
 	if _, err := c.Chunk(h.StreamID, 1); err == nil {
 		t.Fatal("answered by a dead process")
 	}
-	service = startChild(t, dir, service.addr)
+	service = startChild(t, dir, service.addr, nil)
 	c = dialAddr(t, service.addr)
 	_, err = c.Chunk(h.StreamID, 1)
 	wantFailure(t, err, "is closed")
@@ -118,7 +123,7 @@ func TestKillAndRestartInTheMiddleOfAStream(t *testing.T) {
 
 func TestRegistrationsThatWereAnsweredSurviveKill(t *testing.T) {
 	dir := t.TempDir()
-	service := startChild(t, dir, "127.0.0.1:0")
+	service := startChild(t, dir, "127.0.0.1:0", nil)
 	answered := make(chan string, 1000)
 	go func() {
 		defer close(answered)
@@ -141,7 +146,7 @@ func TestRegistrationsThatWereAnsweredSurviveKill(t *testing.T) {
 			service.kill() // while it is storing more
 		}
 	}
-	service = startChild(t, dir, service.addr)
+	service = startChild(t, dir, service.addr, nil)
 	if _, err := dialAddr(t, service.addr).RPC(wire.GetLocalDirs{AppID: "app", ExecIDs: ids}); err != nil {
 		t.Fatalf("of %d answered registrations some are lost: %v", len(ids), err)
 	}
