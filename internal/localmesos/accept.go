@@ -119,15 +119,13 @@ func (m *Mesos) validateTask(f *framework, a *agent, role string, info *mesos.Ta
 		return nil, fmt.Errorf("Task's 'kill_policy.grace_period' must be non-negative")
 	case info.GetMaxCompletionTime().GetNanoseconds() < 0:
 		return nil, fmt.Errorf("Task's `max_completion_time` must be non-negative")
-	case info.Command != nil && info.Command.GetShell() && info.Command.Value == nil:
-		return nil, fmt.Errorf("Task's `CommandInfo` is invalid: Shell command 'value' is not specified")
 	case len(info.Resources) == 0:
 		return nil, fmt.Errorf("Task uses no resources")
 	}
 	all := slices.Concat(info.Resources, info.GetExecutor().GetResources())
 	wanted, err := fromFramework(all)
 	if err != nil {
-		return nil, fmt.Errorf("Task uses invalid resources: Invalid resources: %w", err)
+		return nil, err
 	}
 	for i := range all {
 		if r := all[i].GetAllocationInfo().GetRole(); r != "" && r != role {

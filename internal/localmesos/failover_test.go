@@ -132,10 +132,12 @@ func TestFrameworkFailover(t *testing.T) {
 	g.call(&scheduler.Call{Type: scheduler.Call_RECONCILE, Reconcile: &scheduler.Call_Reconcile{}})
 	g.until("t", mesos.TASK_RUNNING)
 
-	other := *f.info
-	other.User = "somebody else"
+	principal, other := "somebody else", *f.info
+	other.Principal = &principal
 	h := connect(t, m.Addr(), codecs.MediaTypeJSON, &other)
-	h.next(scheduler.Event_ERROR)
+	if e := h.next(scheduler.Event_ERROR).Error.Message; e != "Changing framework's principal is not allowed." {
+		t.Errorf("error %q", e)
+	}
 	h.ended()
 	g.kill("t", 0)
 	g.until("t", mesos.TASK_KILLING, mesos.TASK_KILLED)

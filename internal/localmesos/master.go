@@ -102,8 +102,9 @@ func (m *Mesos) StopMaster() {
 	m.elect(-1)
 }
 
-// dispatch does what a valid call of a subscribed framework asks for.
-func (m *Mesos) dispatch(f *framework, call *scheduler.Call) {
+// dispatch does what a valid call of a subscribed framework asks for. Only
+// UPDATE_FRAMEWORK may fail.
+func (m *Mesos) dispatch(f *framework, call *scheduler.Call) error {
 	switch call.Type {
 	case scheduler.Call_TEARDOWN:
 		m.removeFramework(f)
@@ -122,10 +123,11 @@ func (m *Mesos) dispatch(f *framework, call *scheduler.Call) {
 	case scheduler.Call_RECONCILE:
 		m.reconcile(f, call.Reconcile)
 	case scheduler.Call_UPDATE_FRAMEWORK:
-		m.updateFramework(f, call.UpdateFramework)
+		return m.updateFramework(f, call.UpdateFramework)
 	case scheduler.Call_SHUTDOWN, scheduler.Call_MESSAGE:
 		m.log.Debug("call without effect: no custom executors here", "call", call.Type, "framework", f.id)
 	default:
 		m.log.Debug("call without effect", "call", call.Type, "framework", f.id)
 	}
+	return nil
 }

@@ -221,15 +221,15 @@ func TestInvalidTasksAndOffers(t *testing.T) {
 		return task
 	}
 	for text, task := range map[string]mesos.TaskInfo{
-		"Task uses no resources":                      with(func(t *mesos.TaskInfo) { t.Resources = nil }),
-		"required by task and its executor is more":   with(func(t *mesos.TaskInfo) { t.Resources = resourcesOf(100, 32) }),
-		"Task uses invalid resources":                 with(func(t *mesos.TaskInfo) { t.Resources = resourcesOf(-1, 32) }),
-		"at least one (but not both) of CommandInfo":  with(func(t *mesos.TaskInfo) { t.Command = nil }),
-		"'a/b' contains invalid characters":           with(func(t *mesos.TaskInfo) { t.TaskID.Value = "a/b" }),
-		"'..' is disallowed":                          with(func(t *mesos.TaskInfo) { t.TaskID.Value = ".." }),
-		"ID must not be empty":                        with(func(t *mesos.TaskInfo) { t.TaskID.Value = "" }),
-		"Task uses invalid agent nowhere while agent": with(func(t *mesos.TaskInfo) { t.AgentID.Value = "nowhere" }),
-		"Shell command 'value' is not specified":      with(func(t *mesos.TaskInfo) { t.Command.Value = nil }),
+		"Task uses no resources":                                                with(func(t *mesos.TaskInfo) { t.Resources = nil }),
+		"required by task and its executor is more":                             with(func(t *mesos.TaskInfo) { t.Resources = resourcesOf(100, 32) }),
+		"Resource 'cpus:-1' is invalid: Invalid scalar resource: value <= 0":    with(func(t *mesos.TaskInfo) { t.Resources = resourcesOf(-1, 32) }),
+		"Resource 'mem:0.0001' is invalid: Invalid scalar resource: value <= 0": with(func(t *mesos.TaskInfo) { t.Resources = resourcesOf(1, 0.0001) }),
+		"at least one (but not both) of CommandInfo":                            with(func(t *mesos.TaskInfo) { t.Command = nil }),
+		"'a/b' contains invalid characters":                                     with(func(t *mesos.TaskInfo) { t.TaskID.Value = "a/b" }),
+		"'..' is disallowed":                                                    with(func(t *mesos.TaskInfo) { t.TaskID.Value = ".." }),
+		"ID must not be empty":                                                  with(func(t *mesos.TaskInfo) { t.TaskID.Value = "" }),
+		"Task uses invalid agent nowhere while agent":                           with(func(t *mesos.TaskInfo) { t.AgentID.Value = "nowhere" }),
 		"'kill_policy.grace_period' must be non-negative": with(func(t *mesos.TaskInfo) {
 			t.KillPolicy = &mesos.KillPolicy{GracePeriod: &mesos.DurationInfo{Nanoseconds: -1}}
 		}),

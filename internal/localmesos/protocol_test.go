@@ -71,7 +71,7 @@ func TestRefusedSubscriptions(t *testing.T) {
 	m := start(t, localmesos.Options{})
 	role := func(r string) *mesos.FrameworkInfo { i := plainInfo(); i.Role = &r; return i }
 	roles := func(r ...string) *mesos.FrameworkInfo { i := aware(); i.Roles = r; return i }
-	negative := -1.0
+	endless := 1e10
 	for text, info := range map[string]*mesos.FrameworkInfo{
 		"'FrameworkInfo.role' is not a valid role: Role '/bad' cannot start with a slash":                        role("/bad"),
 		"'FrameworkInfo.role' is not a valid role: Role component '-a' is invalid because it starts with a dash": role("-a"),
@@ -79,7 +79,7 @@ func TestRefusedSubscriptions(t *testing.T) {
 		"'FrameworkInfo.roles' contains duplicate items: { a }":                                                  roles("a", "a"),
 		"'FrameworkInfo.roles' contains invalid role: Role 'a/..' cannot include '..' as a component":            roles("a/.."),
 		"'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable":                     {User: "u", Name: "n", Roles: []string{"a"}},
-		"The framework failover_timeout (-1) is invalid":                                                         {User: "u", Name: "n", FailoverTimeout: &negative},
+		"The framework failover_timeout (1e+10) is invalid":                                                      {User: "u", Name: "n", FailoverTimeout: &endless},
 		"'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable":                          func() *mesos.FrameworkInfo { i := aware(); r := "a"; i.Role = &r; return i }(),
 		"Role component 'a b' is invalid because it contains backspace or whitespace":                            role("a b"),
 		"'FrameworkInfo.roles' contains invalid role: Role 'a//b' cannot contain two adjacent slashes":           roles("a//b"),
@@ -176,7 +176,20 @@ func TestUpdateFrameworkChangesRoles(t *testing.T) {
 	f := subscribe(t, m.Addr(), codecs.MediaTypeProtobuf, aware())
 	info := *f.info
 	info.Roles = []string{"eng"}
-	f.call(&scheduler.Call{Type: scheduler.Call_UPDATE_FRAMEWORK, UpdateFramework: &scheduler.Call_UpdateFramework{FrameworkInfo: info}})
+	update := func(info mesos.FrameworkInfo, status int, text string) {
+		t.Helper()
+		got, body, err := f.post(&scheduler.Call{Type: scheduler.Call_UPDATE_FRAMEWORK, UpdateFramework: &scheduler.Call_UpdateFramework{FrameworkInfo: info}})
+		if err != nil || got != status || !strings.HasPrefix(body, text) {
+			t.Errorf("%d %q %v, want %d %q", got, body, err, status, text)
+		}
+	}
+	bad := info
+	bad.Roles = []string{"/x"}
+	update(bad, 400, "Supplied FrameworkInfo is not valid: ")
+	bad = info
+	bad.User = "somebody else"
+	update(bad, 400, "FrameworkInfo update is not valid: Updating 'FrameworkInfo.user' is unsupported")
+	update(info, 200, "")
 	if o := f.offer(); o.AllocationInfo.GetRole() != "eng" {
 		t.Errorf("offer: %v", o)
 	}

@@ -170,11 +170,11 @@ func fromFramework(rs []mesos.Resource) (mesos.Resources, error) {
 			role = unreserved
 		}
 		r.Role, r.Reservations, r.AllocationInfo = &role, nil, nil
-		if err := r.Validate(); err != nil {
-			return nil, err
+		if v := r.GetScalar().GetValue(); r.GetType() == mesos.SCALAR && v != 0 && !(v >= 0.0005 && v < math.MaxInt64/1000) { // kept in thousandths
+			return nil, fmt.Errorf("Resource '%s:%v' is invalid: Invalid scalar resource: value <= 0", r.Name, v)
 		}
-		if r.GetType() == mesos.SCALAR && (math.IsNaN(r.GetScalar().GetValue()) || math.IsInf(r.GetScalar().GetValue(), 0)) {
-			return nil, fmt.Errorf("resource %s is not a finite number", r.GetName())
+		if err := r.Validate(); err != nil {
+			return nil, fmt.Errorf("Resource '%s:%s' is invalid: %w", r.Name, formatValue(&r), err)
 		}
 		out.Add1(r)
 	}

@@ -65,6 +65,9 @@ func (r *run) command() (spec processSpec, err error) {
 		spec.env = append(spec.env, name+"="+value)
 	}
 	if c.GetShell() {
+		if c.Value == nil {
+			return spec, fmt.Errorf("shell command has no value")
+		}
 		spec.path, spec.args = "/bin/sh", []string{"sh", "-c", c.GetValue()}
 		return spec, nil
 	}

@@ -224,6 +224,9 @@ func (m *Mesos) answerCall(w http.ResponseWriter, r *http.Request, call *schedul
 	if action == LoseAnswer {
 		panic(http.ErrAbortHandler)
 	}
+	if call.Type == scheduler.Call_UPDATE_FRAMEWORK {
+		return nil // 200: this one is done by now
+	}
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
@@ -269,8 +272,7 @@ func (m *Mesos) obey(r *http.Request, call *scheduler.Call, principal string) er
 	case "":
 		return badRequest("All non-subscribe calls should include the 'Mesos-Stream-Id' header")
 	case f.stream.id:
-		m.dispatch(f, call)
-		return nil
+		return m.dispatch(f, call)
 	default:
 		return badRequest("The stream ID '%s' included in this request didn't match the stream ID currently associated with framework ID %s",
 			streamID, id)

@@ -2,6 +2,7 @@ package localmesos
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -71,6 +72,7 @@ func (m *Mesos) subscribe(call *scheduler.Call_Subscribe, s *stream) *framework 
 		// any: the master keeps no list of frameworks.
 		f = newFramework(id, info)
 	default:
+		info.User, info.Checkpoint = f.info.User, f.info.Checkpoint // changes are ignored here
 		if err := validateUpdate(f.info, info); err != nil {
 			return refuseSubscription(s, err)
 		}
@@ -87,6 +89,7 @@ func (m *Mesos) subscribe(call *scheduler.Call_Subscribe, s *stream) *framework 
 	m.cancel(f.failover)
 	f.info, f.stream, f.failover, f.recovered, f.filters = info, s, nil, false, nil
 	f.suppress(call.SuppressedRoles)
+	m.tellAgents(f)
 	m.log.Info("framework subscribed", "framework", id, "name", info.Name)
 	m.sendEvent(f, m.subscribedEvent(id))
 	m.sendEvent(f, &scheduler.Event{Type: scheduler.Event_HEARTBEAT})
@@ -188,15 +191,34 @@ func (m *Mesos) removeFramework(f *framework) {
 }
 
 // updateFramework replaces the FrameworkInfo of a subscribed framework.
-func (m *Mesos) updateFramework(f *framework, call *scheduler.Call_UpdateFramework) {
+func (m *Mesos) updateFramework(f *framework, call *scheduler.Call_UpdateFramework) error {
 	info := call.FrameworkInfo
 	info.ID = &mesos.FrameworkID{Value: f.id}
-	if validateUpdate(f.info, &info) != nil || m.validateFramework(&info) != nil {
-		return
+	if err := m.validateFramework(&info); err != nil {
+		return badRequest("Supplied FrameworkInfo is not valid: %v", err)
+	}
+	if err := validateUpdate(f.info, &info); err != nil {
+		return badRequest("FrameworkInfo update is not valid: %v", err)
 	}
 	f.info = &info
 	f.suppress(call.SuppressedRoles)
+	for _, o := range m.master.offers {
+		if o.framework == f && !slices.Contains(f.roles(), o.role) {
+			m.rescind(o)
+		}
+	}
+	m.tellAgents(f)
 	m.wakeAllocator()
+	return nil
+}
+
+// tellAgents brings a new FrameworkInfo to the agents that run its tasks.
+func (m *Mesos) tellAgents(f *framework) {
+	for _, a := range m.agents {
+		if a.frameworks[f.id] != nil {
+			a.frameworks[f.id] = f.info
+		}
+	}
 }
 
 func (m *Mesos) validateFramework(info *mesos.FrameworkInfo) error {
@@ -229,7 +251,7 @@ func (m *Mesos) validateFramework(info *mesos.FrameworkInfo) error {
 			return fmt.Errorf("Framework has been removed")
 		}
 	}
-	if t := info.GetFailoverTimeout(); !(t >= 0 && t < 9e9) {
+	if t := info.GetFailoverTimeout(); !(math.Abs(t) < maxSeconds) {
 		return fmt.Errorf("The framework failover_timeout (%v) is invalid", t)
 	}
 	return nil
@@ -290,5 +312,8 @@ func validateID(id string) error {
 	}
 	return nil
 }
+
+// maxSeconds is the longest time that a time.Duration, or Mesos', can hold.
+const maxSeconds = math.MaxInt64 / 1e9
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

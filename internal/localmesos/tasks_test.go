@@ -61,6 +61,11 @@ func TestCommandsThatCannotStart(t *testing.T) {
 	if s := f.until("t", mesos.TASK_STARTING, mesos.TASK_FAILED); !strings.Contains(s.GetMessage(), `"no-such-program" was not found in PATH`) {
 		t.Errorf("message: %s", s.GetMessage())
 	}
+	task.Command, task.TaskID.Value = &mesos.CommandInfo{}, "empty"
+	f.launch(task)
+	if s := f.until("empty", mesos.TASK_STARTING, mesos.TASK_FAILED); !strings.Contains(s.GetMessage(), "shell command has no value") {
+		t.Errorf("message: %s", s.GetMessage())
+	}
 	image, uri := "spark:3.5", "/does/not/exist"
 	for text, change := range map[string]func(*mesos.TaskInfo){
 		"not Docker": func(t *mesos.TaskInfo) {
