@@ -75,6 +75,9 @@ func (s *Store) shutdown(ctx context.Context) error {
 	if cerr := s.bolt.Close(); err == nil {
 		err = cerr
 	}
+	if cerr := s.votes.close(); err == nil {
+		err = cerr
+	}
 	s.dir.close()
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -27,6 +28,8 @@ type detector struct {
 	store *Store
 	mu    sync.Mutex
 	term  uint64 // the last term whose leader was found dead: once is enough
+	// standing is the term of the last vote that anybody asked us for.
+	standing atomic.Uint64
 }
 
 // died is told that the process last seen as p is dead. It never blocks.
@@ -61,6 +64,11 @@ func (d *detector) takeOver(dead Peer, term uint64) {
 	rank := d.rank(dead)
 	s.log.Warn("raftstore: the leader's process is dead", "leader", dead.ID, "term", term, "rank", rank)
 	if rank > 0 && s.newLeaderWithin(time.Duration(rank)*rankStep, dead.ID) {
+		return
+	}
+	// Somebody stands already, only disks are slow: a second candidate now
+	// would split the vote.
+	if d.standing.Load() > term && s.newLeaderWithin(s.cfg.Profile.Election, dead.ID) {
 		return
 	}
 	if s.raft.State() != raft.Follower {

@@ -2,8 +2,6 @@ package raftstore
 
 import (
 	"fmt"
-	"log/slog"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -151,39 +149,5 @@ func (w *watchedLog) close(limit time.Duration) bool {
 		return true
 	case <-time.After(limit):
 		return false
-	}
-}
-
-// patientStable keeps raft from panicking when its term or vote cannot be
-// saved. A node that cannot write those must not answer, so it waits and
-// tries again until the disk works or the store is closed. In the latter case
-// the calling goroutine ends: there is no error that raft could take.
-type patientStable struct {
-	raft.StableStore
-	hooks  Hooks
-	log    *slog.Logger
-	closed <-chan struct{}
-}
-
-func (s *patientStable) Set(key, val []byte) error {
-	return s.persist(func() error { return s.StableStore.Set(key, val) })
-}
-
-func (s *patientStable) SetUint64(key []byte, val uint64) error {
-	return s.persist(func() error { return s.StableStore.SetUint64(key, val) })
-}
-
-func (s *patientStable) persist(write func() error) error {
-	for {
-		err := s.hooks.disk(DiskOp{Kind: "stable"}, write)
-		if err == nil {
-			return nil
-		}
-		s.log.Error("raftstore: cannot save term or vote, this node waits for its disk", "error", err)
-		select {
-		case <-s.closed:
-			runtime.Goexit()
-		case <-time.After(100 * time.Millisecond):
-		}
 	}
 }

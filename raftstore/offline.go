@@ -1,7 +1,6 @@
 package raftstore
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,6 +27,7 @@ type Info struct {
 type offline struct {
 	dir   *dataDir
 	bolt  *raftboltdb.BoltStore
+	votes *voteFile
 	snaps *snapshotStore
 }
 
@@ -44,6 +44,11 @@ func openOffline(dataDir string, logger *slog.Logger) (*offline, error) {
 		d.close()
 		return nil, err
 	}
+	if o.votes, err = d.openVotes(); err != nil {
+		o.bolt.Close()
+		d.close()
+		return nil, err
+	}
 	if o.snaps, err = d.openSnapshots(Config{Logger: logger, SnapshotRetain: 2}); err != nil {
 		o.close()
 		return nil, err
@@ -52,6 +57,7 @@ func openOffline(dataDir string, logger *slog.Logger) (*offline, error) {
 }
 
 func (o *offline) close() {
+	o.votes.close()
 	o.bolt.Close()
 	o.dir.close()
 }
@@ -64,9 +70,7 @@ func Inspect(dataDir string) (Info, error) {
 	}
 	defer o.close()
 	info := Info{NodeID: o.dir.meta.NodeID}
-	if info.Term, err = o.bolt.GetUint64([]byte("CurrentTerm")); err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
-		return info, fmt.Errorf("raftstore: read term: %w", err)
-	}
+	info.Term = o.votes.rec.term
 	if info.FirstIndex, err = o.bolt.FirstIndex(); err != nil {
 		return info, err
 	}
@@ -214,7 +218,7 @@ func RecoverPeers(dataDir string, m Machine, peers []Peer) error {
 	f := newFSM(m, Hooks{}, func() {})
 	_, trans := raft.NewInmemTransport("")
 	defer trans.Close()
-	err = raft.RecoverCluster(raftConfig(cfg, cfg.Logger), f.forRaft(), o.bolt, o.bolt, o.snaps, trans, configuration(peers))
+	err = raft.RecoverCluster(raftConfig(cfg, cfg.Logger), f.forRaft(), o.bolt, o.votes, o.snaps, trans, configuration(peers))
 	if err != nil {
 		return fmt.Errorf("raftstore: recover: %w", err)
 	}

@@ -25,6 +25,7 @@ type Store struct {
 
 	dir   *dataDir
 	bolt  *raftboltdb.BoltStore
+	votes *voteFile
 	disk  *watchedLog
 	snaps *snapshotStore
 	fsm   *fsm
@@ -101,6 +102,13 @@ func Open(ctx context.Context, cfg Config, m Machine) (_ *Store, err error) {
 		return nil, err
 	}
 	undo = append(undo, func() { s.bolt.Close() })
+	if s.votes, err = s.dir.openVotes(); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { s.votes.close() })
+	if err = checkVotes(s.bolt, s.votes); err != nil {
+		return nil, err
+	}
 	if s.snaps, err = s.dir.openSnapshots(cfg); err != nil {
 		return nil, err
 	}
@@ -153,7 +161,7 @@ func (s *Store) openRaft(m Machine, undo *[]func()) error {
 		Logger: newHclog(s.log), MsgpackUseNewTimeFormat: true,
 	})}
 	*undo = append(*undo, func() { s.trans.Close() })
-	stable := &patientStable{s.bolt, s.cfg.Hooks, s.log, s.stopped}
+	stable := &patientStable{s.votes, s.cfg.Hooks, s.log, s.stopped}
 	conf := raftConfig(s.cfg, s.log)
 	if err := s.bootstrap(conf, s.disk, stable); err != nil {
 		return err
@@ -203,9 +211,11 @@ func raftConfig(cfg Config, log *slog.Logger) *raft.Config {
 func (s *Store) start() {
 	events := make(chan raft.Observation, 16)
 	s.raft.RegisterObserver(raft.NewObserver(events, false, func(o *raft.Observation) bool {
-		switch o.Data.(type) {
+		switch d := o.Data.(type) {
 		case raft.LeaderObservation, raft.RaftState:
 			return true
+		case raft.RequestVoteRequest:
+			s.detector.standing.Store(d.Term)
 		}
 		return false
 	}))
