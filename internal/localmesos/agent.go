@@ -21,6 +21,7 @@ type agent struct {
 	total      mesos.Resources
 	attributes []mesos.Attribute
 	runs       map[runKey]*run
+	past       []*run                          // ended and acknowledged, the oldest first
 	frameworks map[string]*mesos.FrameworkInfo // those that have runs
 	// partitioned cuts the agent off from every master.
 	partitioned bool

@@ -83,7 +83,7 @@ const (
 	maxRefuse       = 365 * 24 * time.Hour
 	maxCallBytes    = 10 << 20
 	maxStreamEvents = 100_000 // a scheduler this far behind is cut off
-	maxCompleted    = 1000    // completed tasks kept for each framework
+	maxCompleted    = 1000    // completed tasks kept for each framework, and each agent
 )
 
 func (o Options) withDefaults() (Options, error) {

@@ -257,21 +257,36 @@ func (m *Mesos) tasksJSON() any {
 // agentStateJSON is the state of one agent, with the sandbox of each task as
 // its executor's directory.
 func (m *Mesos) agentStateJSON(a *agent) object {
-	executors := map[string][]object{}
+	current, past := map[string][]object{}, map[string][]object{}
 	for _, r := range a.runs {
-		executors[r.frameworkID] = append(executors[r.frameworkID], object{
-			"id": r.executorID(), "name": r.info.Name, "source": r.id(), "container": r.containerID, "directory": r.sandbox,
-			"tasks": []object{{"id": r.id(), "name": r.info.Name, "state": r.state.String(), "slave_id": a.id, "framework_id": r.frameworkID}},
-		})
+		current[r.frameworkID] = append(current[r.frameworkID], r.json("tasks"))
 	}
-	frameworks := []object{}
-	for id, list := range executors {
-		frameworks = append(frameworks, object{"id": id, "name": a.frameworks[id].GetName(), "executors": sortByID(list)})
+	for _, r := range a.past {
+		past[r.frameworkID] = append(past[r.frameworkID], r.json("completed_tasks"))
+		if current[r.frameworkID] == nil {
+			current[r.frameworkID] = []object{}
+		}
+	}
+	frameworks, completed := []object{}, []object{}
+	for id, list := range current {
+		doc := object{"id": id, "name": a.frameworks[id].GetName(), "executors": sortByID(list), "completed_executors": past[id]}
+		if len(list) > 0 {
+			frameworks = append(frameworks, doc)
+		} else {
+			completed = append(completed, doc)
+		}
 	}
 	return object{
 		"id": a.id, "pid": a.pid(), "hostname": a.hostname, "version": version,
 		"attributes": attributesJSON(a.attributes), "resources": resourcesJSON(a.total),
-		"flags": object{"work_dir": m.workDir}, "frameworks": sortByID(frameworks),
+		"flags": object{"work_dir": m.workDir}, "frameworks": sortByID(frameworks), "completed_frameworks": sortByID(completed),
+	}
+}
+
+func (r *run) json(tasks string) object {
+	return object{
+		"id": r.executorID(), "name": r.info.Name, "source": r.id(), "container": r.containerID, "directory": r.sandbox,
+		tasks: []object{{"id": r.id(), "name": r.info.Name, "state": r.state.String(), "slave_id": r.agent.id, "framework_id": r.frameworkID}},
 	}
 }
 

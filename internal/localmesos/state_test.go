@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,26 +89,34 @@ func TestStateDocuments(t *testing.T) {
 		len(fw.Completed) != 1 || fw.Completed[0].State != "TASK_FINISHED" {
 		t.Errorf("%+v", fw)
 	}
+	directories := map[string]string{}
 	for _, s := range state.Slaves {
 		if !s.Active || s.Attributes["rack"] != "a" || s.Attributes["level"] != 2.0 || s.Attributes["span"] != "[1-5]" ||
 			s.Resources["ports"] != "[1-5]" || s.Resources["cpus"] != 5.0 || fmt.Sprint(s.Reserved["eng"]) != "map[cpus:1 disk:0 gpus:0 mem:0]" {
 			t.Errorf("%+v", s)
 		}
-		if s.ID != v.AgentID {
-			continue
-		}
-		if s.Used["cpus"] != 0.1 {
+		if s.ID == v.AgentID && s.Used["cpus"] != 0.1 {
 			t.Errorf("used: %v", s.Used)
 		}
 		// The way from a task to its output, as Mesos' own CLI goes it.
+		type frameworks []struct {
+			Executors []struct{ ID, Directory string }
+			Past      []struct{ ID, Directory string } `json:"completed_executors"`
+		}
 		var agent struct {
-			Frameworks []struct {
-				Executors []struct{ ID, Directory string }
-			}
+			Frameworks frameworks
+			Past       frameworks `json:"completed_frameworks"`
 		}
 		getJSON(t, m.URL()+"/"+strings.TrimSuffix(s.PID, "@"+m.Addr())+"/state", &agent)
-		if dir := agent.Frameworks[0].Executors[0].Directory; dir != v.Sandbox {
-			t.Errorf("directory %s, want %s", dir, v.Sandbox)
+		for _, f := range slices.Concat(agent.Frameworks, agent.Past) {
+			for _, e := range slices.Concat(f.Executors, f.Past) {
+				directories[e.ID] = e.Directory
+			}
+		}
+	}
+	for _, task := range []string{"t", "past"} {
+		if dir := viewOf(t, m, task).Sandbox; dir == "" || directories[task] != dir {
+			t.Errorf("directory of %s: %q, want %q", task, directories[task], dir)
 		}
 	}
 	var doc map[string]any

@@ -2,6 +2,7 @@ package localmesos
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -104,9 +105,14 @@ func (a *agent) acknowledged(frameworkID, taskID string, id []byte) {
 	r.resumeUpdates()
 }
 
+// forget moves a run to the agent's past, where its sandbox can be found.
 func (a *agent) forget(r *run) {
 	a.m.cancel(r.retry)
 	delete(a.runs, runKey{r.frameworkID, r.id()})
+	a.past = append(a.past, r)
+	if n := len(a.past); n > maxCompleted {
+		a.past = slices.Delete(a.past, 0, n-maxCompleted)
+	}
 	for key := range a.runs {
 		if key.framework == r.frameworkID {
 			return

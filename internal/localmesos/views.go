@@ -39,7 +39,7 @@ type AgentView struct {
 }
 
 // Tasks are all tasks that a master or an agent knows, by id; the past ones of
-// each framework up to a limit of 1000, and only until a master failover.
+// each framework and each agent up to a limit of 1000.
 func (m *Mesos) Tasks() []TaskView {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -58,13 +58,11 @@ func (m *Mesos) Tasks() []TaskView {
 		}
 	}
 	for _, a := range m.agents {
-		for key, r := range a.runs {
-			v, ok := views[key]
-			if !ok {
-				v = TaskView{ID: r.id(), Name: r.info.Name, FrameworkID: r.frameworkID, AgentID: a.id, State: r.state.String()}
-			}
-			v.Sandbox, v.PID, v.Unacked = r.sandbox, r.pid, len(r.pending)
-			views[key] = v
+		for _, r := range a.past {
+			r.show(views)
+		}
+		for _, r := range a.runs {
+			r.show(views)
 		}
 	}
 	list := make([]TaskView, 0, len(views))
@@ -77,18 +75,23 @@ func (m *Mesos) Tasks() []TaskView {
 	return list
 }
 
+// show adds what the agent knows of a task to what the master knows.
+func (r *run) show(views map[runKey]TaskView) {
+	key := runKey{r.frameworkID, r.id()}
+	v, ok := views[key]
+	if !ok {
+		v = TaskView{ID: r.id(), Name: r.info.Name, FrameworkID: r.frameworkID, AgentID: r.agent.id, State: r.state.String()}
+	}
+	if v.AgentID == r.agent.id {
+		v.Sandbox, v.PID, v.Unacked = r.sandbox, r.pid, len(r.pending)
+		views[key] = v
+	}
+}
+
 func (t *task) view() TaskView {
 	v := TaskView{ID: t.id(), Name: t.info.Name, FrameworkID: t.frameworkID, AgentID: t.agent.id, State: t.state.String()}
 	if n := len(t.statuses); n > 0 {
 		v.Message = t.statuses[n-1].GetMessage()
-	}
-	if c := t.container; c != nil {
-		executor := t.id()
-		if t.info.Executor != nil {
-			executor = t.info.Executor.ExecutorID.Value
-		}
-		v.Sandbox = t.agent.sandbox(t.frameworkID, executor, c.GetContainerID().GetValue())
-		v.PID = int(c.GetExecutorPID())
 	}
 	return v
 }
