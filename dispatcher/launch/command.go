@@ -19,7 +19,8 @@ type sparkForm struct {
 	sandbox    string // where fetched files are, as shell text that may hold a variable
 }
 
-// form picks the first way that applies: docker image, executor URI, home.
+// form picks the first way that applies: docker image, executor URI, home; where
+// none is given, the spark-submit that the agent finds on its PATH.
 func (b *builder) form() (sparkForm, error) {
 	if b.submitted.Text(mesosutil.DockerImageKey, "") != "" {
 		return sparkForm{executable: "./bin/spark-submit", home: ".", sandbox: "$MESOS_SANDBOX"}, nil
@@ -39,8 +40,9 @@ func (b *builder) form() (sparkForm, error) {
 	}
 	home := firstText(b.submitted.Text(keyExecutorHome, ""), b.conf.SparkHome)
 	if home == "" {
-		return sparkForm{}, &InvalidError{Key: keyExecutorHome,
-			Reason: "Spark's place on the agents is unknown: set this, " + keyExecutorURI + ", or " + mesosutil.DockerImageKey + "; or " + keyHome + " on the dispatcher"}
+		// Spark does not launch such a driver. The agent may well know where its
+		// Spark is; if not, the driver fails with the shell's own words.
+		return sparkForm{executable: "spark-submit", home: "${SPARK_HOME:-.}", sandbox: "."}, nil
 	}
 	home = path.Clean(home)
 	return sparkForm{
@@ -48,6 +50,12 @@ func (b *builder) form() (sparkForm, error) {
 		home:       mesosutil.ShellEscape(home),
 		sandbox:    ".",
 	}, nil
+}
+
+// agentsOwnSpark tells whether nothing says where Spark is.
+func (b *builder) agentsOwnSpark() bool {
+	return b.d.Command == "" && b.submitted.Text(mesosutil.DockerImageKey, "") == "" && b.executorURI() == "" &&
+		firstText(b.submitted.Text(keyExecutorHome, ""), b.conf.SparkHome) == ""
 }
 
 func (b *builder) executorURI() string {

@@ -68,7 +68,12 @@ func Describe(defaults DispatcherConf, s Submission) (*Description, []Warning, e
 	if err := d.tryTask(defaults, conf); err != nil {
 		return nil, nil, err
 	}
-	return d, warnings(conf, report), nil
+	notes := warnings(conf, report)
+	if b := (&builder{conf: defaults, d: d, submitted: conf}); b.agentsOwnSpark() {
+		notes = append(notes, Warning{keyExecutorHome, "neither this nor " + keyExecutorURI + " nor an image is set, nor " +
+			keyHome + " on the dispatcher: the driver runs with the spark-submit on the agent's PATH"})
+	}
+	return d, notes, nil
 }
 
 var longID = strings.Repeat("x", 256) // longer than ids get

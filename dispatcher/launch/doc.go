@@ -13,11 +13,12 @@
 //
 //	<executable> <options> <application file> <arguments>
 //
-// runs in the agent's shell. Of three forms the first that applies is used:
+// runs in the agent's shell. The first form that applies is used:
 //
 //	docker image   ./bin/spark-submit                     files in $MESOS_SANDBOX
 //	executor URI   cd <base>*; <prefix> bin/spark-submit  files in ..
 //	Spark home     <home>/./bin/spark-submit              files in .
+//	none of these  spark-submit, from the agent's PATH    files in .
 //
 // Options stand in a fixed order: name, master, cores, memory, class, executor
 // memory, total executor cores, Python files, then every property as --conf,
@@ -44,6 +45,7 @@
 //	environment                 order of a hash map              driverEnv.* sorted, then the rest sorted
 //	spark.driver.memoryOverhead plain number, else HTTP 500      number of MiB, or with a unit
 //	secret properties           in the command line              in a file (below)
+//	no Spark home, URI, image   not launched                     the agent's own spark-submit
 //	kill policy                 none                             spark.mesos.dispatcher.driver.killGracePeriod
 //	gpus, ports                 none                             spark.mesos.dispatcher.driver.{gpus,ports}
 //	our own keys                –                                not handed to the driver

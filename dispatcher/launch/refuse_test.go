@@ -71,8 +71,20 @@ func TestIncompleteOrOversizeSubmissionsAreRefused(t *testing.T) {
 	wantInvalid(t, err, "submission")
 	_, _, err = Describe(home(t), change(func(s *Submission) { s.Environment = props{"A": strings.Repeat("x", MaxCommandLength)} }))
 	wantInvalid(t, err, "environmentVariables")
-	_, _, err = Describe(conf(t, props{"spark.master": "m:1"}), submission(nil))
-	wantInvalid(t, err, "spark.mesos.executor.home")
+}
+
+// Spark leaves a driver for which no Spark home is known unlaunched. Here the
+// agent's own spark-submit is tried, and the submitter is told.
+func TestWithoutASparkHomeTheAgentsOwnSparkSubmitRuns(t *testing.T) {
+	nowhere := conf(t, props{"spark.master": "m:1"})
+	d, warnings, err := Describe(nowhere, submission(nil))
+	if err != nil || len(warnings) != 1 || warnings[0].Key != "spark.mesos.executor.home" {
+		t.Fatal(warnings, err)
+	}
+	task, err := Task(nowhere, d, Placement{TaskID: "d", AgentID: "a", FrameworkID: "f"})
+	if err != nil || !strings.HasPrefix(task.Command.GetValue(), "spark-submit --name ") {
+		t.Errorf("got %q, %v", task.Command.GetValue(), err)
+	}
 }
 
 func TestWarningsNameKeysWithoutEffect(t *testing.T) {
