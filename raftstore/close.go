@@ -2,10 +2,9 @@ package raftstore
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 // stuckLimit is how long a stop waits for something that only a hung disk or
@@ -64,22 +63,40 @@ func (s *Store) shutdown(ctx context.Context) error {
 	s.mux.cut()
 	s.trans.CloseStreams()
 	s.peers.close()
-	err := s.awaitShutdown(shutdown)
+	down := make(chan error, 1)
+	go func() { down <- shutdown.Error() }()
+	var err error
+	select {
+	case err = <-down:
+	case <-time.After(stuckLimit + s.cfg.DiskDeadline):
+		s.log.Error("raftstore: raft does not stop, most likely the disk hangs; its files stay open until it does")
+		s.metrics.unregister()
+		go func() { <-down; s.release() }()
+		return ErrDiskStalled
+	}
 	s.mux.wait()
 	waitFor(context.Background(), stuckLimit, &s.bg)
 	s.metrics.unregister()
-	if !s.disk.close(stuckLimit) {
-		s.log.Error("raftstore: a write to the log hangs; its file stays open")
-		return ErrDiskStalled
+	return errors.Join(err, s.release())
+}
+
+// release closes the files, at the latest when a hanging write ends.
+func (s *Store) release() error {
+	files := func() error {
+		defer s.dir.close()
+		return errors.Join(s.bolt.Close(), s.votes.close())
 	}
-	if cerr := s.bolt.Close(); err == nil {
-		err = cerr
+	if s.disk.close(stuckLimit) {
+		return files()
 	}
-	if cerr := s.votes.close(); err == nil {
-		err = cerr
-	}
-	s.dir.close()
-	return err
+	s.log.Error("raftstore: a write to the log hangs; the files stay open until it ends")
+	go func() {
+		<-s.disk.closed
+		if err := files(); err != nil {
+			s.log.Error("raftstore: close", "error", err)
+		}
+	}()
+	return ErrDiskStalled
 }
 
 // waitIdle waits for calls under way. A crash does not; its callers find out.
@@ -105,18 +122,6 @@ func (s *Store) drainFutures() {
 	case <-s.answered:
 	case <-limit:
 		s.log.Error("raftstore: raft does not answer, most likely the disk hangs")
-	}
-}
-
-func (s *Store) awaitShutdown(f raft.Future) error {
-	done := make(chan error, 1)
-	go func() { done <- f.Error() }()
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(stuckLimit + s.cfg.DiskDeadline):
-		s.log.Error("raftstore: raft does not stop, most likely the disk hangs")
-		return ErrDiskStalled
 	}
 }
 

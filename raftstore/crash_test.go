@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ type childConfig struct {
 //
 //	ready        -> leader|follower once a leader is known
 //	insist CMD   -> ok once CMD is acknowledged
+//	fill N SIZE  -> ok after N commands of SIZE bytes
 //	count        -> number of applied commands, after a linearizable read
 func childMain() {
 	var cc childConfig
@@ -63,6 +65,19 @@ func childMain() {
 				}
 				time.Sleep(200 * time.Microsecond)
 			}
+			fmt.Println("ok")
+		case "fill":
+			n, size := 0, 0
+			fmt.Sscan(arg, &n, &size)
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() {
+					for range n / 20 {
+						s.Propose(ctx, make([]byte, size))
+					}
+				})
+			}
+			wg.Wait()
 			fmt.Println("ok")
 		case "count":
 			for {
@@ -294,4 +309,35 @@ func waitMesh(t *testing.T, c *cluster) {
 
 func (c *cluster) isRunning(id string) bool {
 	return slices.ContainsFunc(c.running(), func(nd *node) bool { return nd.cfg.NodeID == id })
+}
+
+// TestResidentMemory prints what a node with 5,000 records of 2 KB takes. The
+// state itself is 10 MB of it.
+func TestResidentMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("only prints a figure")
+	}
+	dir := t.TempDir()
+	peers := []raftstore.Peer{{ID: "n1", Addr: freePort(t)}, {ID: "n2", Addr: freePort(t)}, {ID: "n3", Addr: freePort(t)}}
+	var procs []*process
+	for _, p := range peers {
+		proc := startProcess(t, childConfig{p.ID, filepath.Join(dir, p.ID), peers})
+		defer proc.kill()
+		procs = append(procs, proc)
+	}
+	for _, p := range procs {
+		p.ask("ready")
+	}
+	procs[0].ask("fill 5000 2048")
+	for i, p := range procs {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+		if err != nil {
+			t.Skip("no /proc here")
+		}
+		for line := range strings.Lines(string(status)) {
+			if strings.HasPrefix(line, "VmRSS") || strings.HasPrefix(line, "RssAnon") || strings.HasPrefix(line, "RssFile") {
+				t.Logf("node %d (%s): %s", i+1, p.ask("ready"), strings.TrimSpace(line))
+			}
+		}
+	}
 }

@@ -115,17 +115,19 @@ func (p logPosition) before(q logPosition) bool {
 }
 
 func (s *Store) position() logPosition {
-	st := s.raft.Stats()
-	num := func(key string) uint64 {
-		n, _ := strconv.ParseUint(st[key], 10, 64)
-		return n
-	}
-	log := logPosition{num("last_log_term"), num("last_log_index")}
-	snap := logPosition{num("last_snapshot_term"), num("last_snapshot_index")}
+	st := s.raft.Stats() // once: the numbers must belong together
+	log := logPosition{number(st["last_log_term"]), number(st["last_log_index"])}
+	snap := logPosition{number(st["last_snapshot_term"]), number(st["last_snapshot_index"])}
 	if log.before(snap) {
 		return snap
 	}
 	return log
+}
+
+// number reads one of raft's statistics, which are text.
+func number(text string) uint64 {
+	n, _ := strconv.ParseUint(text, 10, 64)
+	return n
 }
 
 // rank is the number of living voters who are better placed than this node:

@@ -159,3 +159,30 @@ func TestSlowFollowerDiskHoldsNobodyUp(t *testing.T) {
 	disks[index(c, f)].set(false, nil, false)
 	c.sameState()
 }
+
+// TestStopWithHangingDisk: a stop gives up on a disk that hangs, and the files
+// are released when it comes back.
+func TestStopWithHangingDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for the limits of a stop")
+	}
+	var disks []*disk
+	c := newCluster(t, 1, withDisks(t, &disks, nil))
+	nd := c.leader()
+	disks[0].set(true, nil, false)
+	if _, err := nd.store.Propose(timeout(t, 10*time.Second), []byte("x")); !errors.Is(err, raftstore.ErrOutcomeUnknown) {
+		t.Errorf("propose: %v", err)
+	}
+	if err := nd.store.Close(t.Context()); !errors.Is(err, raftstore.ErrDiskStalled) {
+		t.Errorf("close with a hanging disk: %v", err)
+	}
+	nd.store = nil
+	disks[0].set(false, nil, false)
+	eventually(t, "the directory to be free", func() bool {
+		s, err := raftstore.Open(t.Context(), nd.cfg, &list{})
+		if err == nil {
+			s.Crash()
+		}
+		return err == nil
+	})
+}

@@ -25,6 +25,7 @@ const (
 const (
 	protocolVersion  = 1
 	handshakeTimeout = 5 * time.Second
+	maxConns         = 1024
 )
 
 // mux owns the node's one port and every connection in or out of it, so that
@@ -76,6 +77,10 @@ func (m *mux) acceptLoop() {
 		conn, err := m.ln.Accept()
 		if err == nil {
 			delay = 0
+			if m.full() {
+				conn.Close()
+				continue
+			}
 			if !m.track(conn) {
 				conn.Close()
 				return
@@ -228,6 +233,13 @@ func (m *mux) track(c net.Conn) bool {
 	}
 	m.conns[c] = struct{}{}
 	return true
+}
+
+// full: a cluster of any sane size is far below.
+func (m *mux) full() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.conns) >= maxConns
 }
 
 func (m *mux) untrack(c net.Conn) {

@@ -60,7 +60,7 @@ func (s *Store) Status() Status {
 	st := Status{
 		NodeID: s.cfg.NodeID, Role: role(s.raft.State()), Ready: ep != nil,
 		Term: s.raft.CurrentTerm(), Commit: s.raft.CommitIndex(), Applied: s.AppliedIndex(),
-		LastIndex: s.raft.LastIndex(), SnapshotAt: s.snapshotIndex(), Restores: s.fsm.restored.Load(),
+		LastIndex: s.raft.LastIndex(), SnapshotAt: number(s.raft.Stats()["last_snapshot_index"]), Restores: s.fsm.restored.Load(),
 		LeaderID: string(id), LeaderAddr: string(addr),
 	}
 	if st.Role != Leader {
@@ -88,14 +88,6 @@ func (s *Store) member(srv raft.Server) Member {
 	m.LastContact, m.Version, m.Problem = st.contact, st.hello.Version, st.problem
 	m.Healthy = st.up && time.Since(st.contact) < silentAfter
 	return m
-}
-
-func (s *Store) snapshotIndex() uint64 {
-	list, err := s.snaps.List()
-	if err != nil || len(list) == 0 {
-		return 0
-	}
-	return list[0].Index
 }
 
 func role(st raft.RaftState) Role {
