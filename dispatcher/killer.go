@@ -41,7 +41,7 @@ func (k *killer) start() {
 	k.mu.Lock()
 	k.rescan = true
 	for _, p := range k.pending {
-		p.due = time.Time{}
+		p.due, p.wait = time.Time{}, k.cfg.KillAgain
 	}
 	k.mu.Unlock()
 	k.wakeUp()
@@ -56,6 +56,15 @@ func (k *killer) stray(task, agentID string) {
 	k.mu.Unlock()
 	k.logger.Warn("killing a task that is not the current attempt of its driver", "task", task, "agent", agentID)
 	k.wakeUp()
+}
+
+// settled tells that a task is no stray any more: a status says that it is over.
+func (k *killer) settled(task string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.pending[task]; p != nil && p.stray {
+		delete(k.pending, task)
+	}
 }
 
 func (k *killer) wakeUp() {
@@ -132,7 +141,12 @@ func (k *killer) send(ctx context.Context) error {
 		switch {
 		case k.over(task, p):
 			delete(k.pending, task)
-		case !p.due.After(now):
+		case p.due.After(now):
+		case k.reconciler.underWay(task):
+			// A KILL that overtakes its ACCEPT kills nothing, and the driver would
+			// count as killed while its task starts.
+			p.due = now.Add(k.cfg.KillAgain)
+		default:
 			p.due = now.Add(p.wait)
 			p.wait = min(2*p.wait, 32*k.cfg.KillAgain)
 			p.tries++

@@ -28,6 +28,7 @@ type Mesos interface {
 	Revive(ctx context.Context, roles ...string) error
 	Suppress(ctx context.Context, roles ...string) error
 	Teardown(ctx context.Context) error
+	Status() mesosutil.DriverStatus
 }
 
 // MesosFactory makes a driver for a framework id, which is empty for a framework
@@ -48,6 +49,7 @@ type Leader struct {
 
 	mu     sync.Mutex
 	status LeaderStatus
+	mesos  Mesos // of the session under way, nil between two
 }
 
 // LeaderStatus is how the leader of this node gets on with Mesos.
@@ -73,7 +75,19 @@ func NewLeader(s *Service) (*Leader, error) {
 func (l *Leader) Status() LeaderStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.status
+	st := l.status
+	if st.Leading && !st.Subscribed && l.mesos != nil {
+		if err := l.mesos.Status().Err; err != nil {
+			st.Err = err
+		}
+	}
+	return st
+}
+
+func (l *Leader) setMesos(m Mesos) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mesos = m
 }
 
 func (l *Leader) setStatus(s LeaderStatus) {
@@ -148,6 +162,8 @@ func (l *Leader) subscribe(ctx context.Context, frameworkID string) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	l.setMesos(m)
+	defer l.setMesos(nil)
 	s := newSession(l, m, cancel)
 	err = s.run(ctx)
 	if cause := context.Cause(ctx); errors.Is(cause, errFence) {
@@ -165,11 +181,18 @@ func (l *Leader) afterSession(ctx context.Context, frameworkID string, err error
 	case errors.Is(err, mesosutil.ErrFrameworkRemoved):
 		l.logger.Error("mesos has removed the framework; its drivers are gone and no new one is launched", "framework", frameworkID,
 			"next", "ha-dispatcher cluster reset-framework")
-		l.frameworkEvent(ctx, &fsmpb.FrameworkEvent{Event: fsm.FrameworkRemove, FrameworkId: frameworkID, Message: err.Error()})
+		if l.frameworkEvent(ctx, &fsmpb.FrameworkEvent{Event: fsm.FrameworkRemove, FrameworkId: frameworkID, Message: err.Error()}) != nil {
+			l.sleep(ctx, 100*time.Millisecond)
+		}
 	case errors.Is(err, errFence), errors.Is(err, mesosutil.ErrGate):
 		l.sleep(ctx, 10*time.Millisecond)
 	case errors.Is(err, mesosutil.ErrFailedOver) && l.takeOverAgain(lasted) && l.gate(ctx) == nil:
 		l.logger.Warn("an older subscription came in late; taking over again")
+		l.sleep(ctx, 100*time.Millisecond)
+	case ofLog(err):
+		// Not committed, or not surely: the new session takes what it finds in the
+		// state. If leadership is lost, ctx ends any moment.
+		l.logger.Warn("subscribing again after the log failed", "error", err)
 		l.sleep(ctx, 100*time.Millisecond)
 	default:
 		l.logger.Error("subscription ended", "error", err, "next try in", l.cfg.Resubscribe)

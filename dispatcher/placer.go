@@ -2,16 +2,11 @@ package dispatcher
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 
-	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/launch"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
-	"github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpb"
 	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
 )
 
@@ -22,6 +17,8 @@ const (
 	// acceptFilter is how long Mesos keeps back what an ACCEPT left over; its own
 	// default. A submission in between revives the offers anyway.
 	acceptFilter = 5 * time.Second
+	declineAgain = time.Second
+	hostLimit    = 1 << 10
 )
 
 // placer matches waiting drivers with offers. All of its fields belong to the
@@ -32,10 +29,13 @@ type placer struct {
 
 	subscribed bool
 	offers     []mesos.Offer
+	owed       []string // offers that are still to be declined
 	holds      []Hold
 	needs      *needs
-	fresh      bool // a driver fell due since the last revival
-	held       bool // Mesos may be keeping offers back
+	scan       bool      // the queue is to be looked through even without an offer
+	dueAt      time.Time // when the next driver falls due that must wait for a while
+	fresh      bool      // a driver fell due since the last revival
+	held       bool      // Mesos may be keeping offers back
 	suppressed bool
 	revived    time.Time
 	idleSince  time.Time
@@ -58,13 +58,13 @@ func (p *placer) give(ctx context.Context, ev mesosutil.Event) error {
 func (p *placer) run(ctx context.Context) error {
 	feed := p.state.Feed()
 	next := feed.Next()
-	p.fresh = true // whatever waits was waiting for this session
+	p.fresh, p.scan = true, true // whatever waits was waiting for this session
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		changes, lost, wake := feed.Since(next, 0)
 		if lost {
-			next, p.fresh = feed.Next(), true
+			next, p.fresh, p.scan = feed.Next(), true, true
 		}
 		next += uint64(len(changes))
 		p.look(changes)
@@ -89,26 +89,35 @@ func (p *placer) run(ctx context.Context) error {
 
 // look notes in the changes whether there is somebody new to place.
 func (p *placer) look(changes []fsm.Change) {
+	now := p.cfg.Clock().UnixMilli()
 	for i := range changes {
-		c := &changes[i]
-		if c.Kind != fsm.ChangeDriver {
-			continue
+		d := changes[i].Driver
+		switch {
+		case d == nil:
+		case d.State == fsm.DriverQueued || d.State == fsm.DriverRetrying:
+			if d.NotBeforeMs <= now {
+				p.fresh = true
+			} else {
+				p.dueBy(time.UnixMilli(d.NotBeforeMs))
+			}
+		case d.State.Terminal():
+			p.needs.forget(d.ID)
 		}
-		switch to := fsm.DriverState(c.To); {
-		case to == fsm.DriverQueued || to == fsm.DriverRetrying:
-			p.fresh = true
-		case to.Terminal():
-			p.needs.forget(c.ID)
-		}
+	}
+}
+
+func (p *placer) dueBy(t time.Time) {
+	if !t.IsZero() && (p.dueAt.IsZero() || t.Before(p.dueAt)) {
+		p.dueAt = t
 	}
 }
 
 func (p *placer) take(ev mesosutil.Event) {
 	switch e := ev.(type) {
 	case mesosutil.EventSubscribed:
-		p.subscribed, p.offers, p.held, p.suppressed, p.fresh = true, nil, false, false, true
+		p.subscribed, p.offers, p.owed, p.held, p.suppressed, p.fresh = true, nil, nil, false, false, true
 	case mesosutil.EventDisconnected:
-		p.subscribed, p.offers = false, nil
+		p.subscribed, p.offers, p.owed = false, nil, nil
 	case mesosutil.EventOffers:
 		p.offers = append(p.offers, e.Offers...)
 		p.m.offers(len(e.Offers))
@@ -156,12 +165,25 @@ func (p *placer) step(ctx context.Context) error {
 	if !p.subscribed {
 		return nil
 	}
+	owed := p.owed
+	p.owed = nil
+	p.decline(ctx, owed, p.cfg.RejectOffer)
 	counts := p.state.Counts()
 	if counts.Waiting+counts.Retrying == 0 {
 		p.idle(ctx)
 		return nil
 	}
 	p.idleSince = time.Time{}
+	if p.dueNow() {
+		p.fresh, p.scan = true, true
+	}
+	if len(p.offers) == 0 && !p.scan {
+		// Nothing can be placed, and what falls due when is known: the queue, which
+		// may be long, need not be looked through for each submission.
+		p.wakeBy(p.dueAt)
+		p.revive(ctx)
+		return nil
+	}
 	for {
 		plan := Decide(Situation{
 			View: p.state.View(), Offers: p.offers, Now: p.cfg.Clock(), Need: p.needs.of, MaxLaunches: launchesPerPlan,
@@ -174,16 +196,17 @@ func (p *placer) step(ctx context.Context) error {
 		if plan.More {
 			continue
 		}
+		p.scan, p.dueAt = false, plan.Wake
 		p.wakeBy(plan.Wake)
 		p.m.unplaced(plan.Unplaced)
-		if plan.Unplaced > 0 || p.dueNow(plan.Wake) {
+		if plan.Unplaced > 0 {
 			p.revive(ctx)
 		}
 		return nil
 	}
 }
 
-func (p *placer) dueNow(t time.Time) bool { return !t.IsZero() && !t.After(p.cfg.Clock()) }
+func (p *placer) dueNow() bool { return !p.dueAt.IsZero() && !p.dueAt.After(p.cfg.Clock()) }
 
 // idle gives back what is held, and stops the offers when nothing has waited for
 // a while.
@@ -193,7 +216,7 @@ func (p *placer) idle(ctx context.Context) {
 		p.idleSince = now
 	}
 	p.fresh = false
-	p.decline(ctx, offerIDs(p.offers))
+	p.decline(ctx, offerIDs(p.offers), p.cfg.RejectOffer)
 	p.offers = nil
 	if p.suppressed {
 		return
@@ -202,9 +225,12 @@ func (p *placer) idle(ctx context.Context) {
 		p.wakeBy(now.Add(p.cfg.SuppressAfter - since))
 		return
 	}
-	if err := p.mesos.Suppress(ctx); err == nil {
-		p.suppressed = true
+	if err := p.mesos.Suppress(ctx); err != nil {
+		p.logger.Debug("offers were not suppressed; it is tried again", "error", err)
+		p.wakeBy(now.Add(p.cfg.SuppressAfter))
+		return
 	}
+	p.suppressed = true
 }
 
 // revive asks for offers that Mesos keeps back, once for each time that drivers
@@ -227,160 +253,18 @@ func (p *placer) revive(ctx context.Context) {
 	p.revived, p.fresh, p.held, p.suppressed = now, false, false, false
 }
 
-// carryOut turns a plan into intents, and committed intents into ACCEPTs.
-func (p *placer) carryOut(ctx context.Context, plan Plan) error {
-	for _, r := range plan.Rejects {
-		if err := p.reject(ctx, r.DriverID, r.Reason); err != nil {
-			return err
-		}
-	}
-	if len(plan.Accepts) > 0 {
-		if err := p.launch(ctx, plan.Accepts); err != nil {
-			return err
-		}
-	}
-	p.decline(ctx, plan.Declines)
-	if !plan.More {
-		p.keepHeld()
-	}
-	return nil
-}
-
-// keepHeld drops all offers but those of agents that are held for a driver.
-func (p *placer) keepHeld() {
-	p.offers = slices.DeleteFunc(p.offers, func(o mesos.Offer) bool {
-		return !slices.ContainsFunc(p.holds, func(h Hold) bool { return h.AgentID == o.AgentID.Value })
-	})
-}
-
-func (p *placer) reject(ctx context.Context, id, reason string) error {
-	p.logger.Warn("driver can never be launched", "driver", id, "reason", reason)
-	_, err := p.prop.once(ctx, fsm.NumberRejectDriver, &fsmpb.RejectDriver{DriverId: id, Reason: clip(reason, messageLimit)})
-	return err
-}
-
-// launch commits the intents of all accepts as one entry, then accepts.
-func (p *placer) launch(ctx context.Context, accepts []Accept) error {
-	frameworkID := p.state.Framework().ID
-	body := &fsmpb.LaunchDrivers{}
-	for _, a := range accepts {
-		for _, l := range a.Launches {
-			task := fsm.TaskID(l.Driver.ID, l.Driver.NextAttempt)
-			p.reconciler.accepting(task)
-			body.Launches = append(body.Launches, &fsmpb.Launch{
-				DriverId: l.Driver.ID, Attempt: l.Driver.NextAttempt, TaskId: task,
-				AgentId: a.AgentID, AgentHost: a.Host, FrameworkId: frameworkID + "-" + task,
-			})
-		}
-	}
-	began := time.Now()
-	res, err := p.prop.once(ctx, fsm.NumberLaunchDrivers, body)
-	if err != nil {
-		return fmt.Errorf("commit launch intents: %w", err)
-	}
-	p.m.intents(len(body.Launches), time.Since(began))
-	if err := p.cfg.failpoint(ctx, FailIntentCommitted); err != nil {
-		return err
-	}
-	outcomes := res.Launches
-	for _, a := range accepts {
-		n := len(a.Launches)
-		if err := p.accept(ctx, a, outcomes[:n], frameworkID); err != nil {
-			return err
-		}
-		outcomes = outcomes[n:]
-	}
-	return p.cfg.failpoint(ctx, FailAccepted)
-}
-
-// accept sends the tasks of one agent whose intents are committed.
-func (p *placer) accept(ctx context.Context, a Accept, outcomes []*fsmpb.LaunchResult, frameworkID string) error {
-	var tasks []mesos.TaskInfo
-	for i, l := range a.Launches {
-		if code := fsm.Code(outcomes[i].Code); code.Refused() {
-			p.logger.Info("launch was overtaken", "driver", l.Driver.ID, "outcome", outcomes[i].Message)
-			continue
-		}
-		task, err := p.task(a, l, frameworkID)
-		if err != nil {
-			p.logger.Error("task cannot be built", "driver", l.Driver.ID, "error", err)
-			if err := p.undo(ctx, fsm.TaskID(l.Driver.ID, l.Driver.NextAttempt), a.AgentID, fsm.TaskError, err); err != nil {
-				return err
-			}
-			continue
-		}
-		tasks = append(tasks, task)
-	}
-	p.forgetOffers(a.OfferIDs)
-	if len(tasks) == 0 {
-		p.decline(ctx, a.OfferIDs)
-		return nil
-	}
-	p.held = true
-	err := p.mesos.Accept(ctx, a.OfferIDs, tasks, acceptFilter)
-	for i := range tasks {
-		if err == nil {
-			p.reconciler.accepted(tasks[i].TaskID.Value)
-			p.logger.Info("driver launched", "task", tasks[i].TaskID.Value, "agent", a.AgentID, "host", a.Host)
-		}
-	}
-	if err != nil {
-		return p.notAccepted(ctx, a, tasks, err)
-	}
-	return nil
-}
-
-// notAccepted deals with a failed ACCEPT. Where it surely had no effect the
-// attempts are taken back at once. Where it may still arrive, only another
-// subscription makes sure that it does not; Mesos is asked after that.
-func (p *placer) notAccepted(ctx context.Context, a Accept, tasks []mesos.TaskInfo, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	var call *mesosutil.CallError
-	if !errors.As(err, &call) || !call.NoEffect() {
-		p.logger.Warn("nobody knows whether mesos took a launch; subscribing again to be sure", "agent", a.AgentID, "error", err)
-		p.end(errFence)
-		return errFence
-	}
-	p.logger.Info("launch was not taken; its drivers go back to the queue", "agent", a.AgentID, "error", err)
-	for i := range tasks {
-		if err := p.undo(ctx, tasks[i].TaskID.Value, a.AgentID, fsm.TaskDropped, err); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// undo records that an attempt was never sent.
-func (p *placer) undo(ctx context.Context, task, agentID string, state fsm.TaskState, why error) error {
-	defer p.reconciler.accepted(task)
-	_, err := p.prop.once(ctx, fsm.NumberRecordStatuses, &fsmpb.RecordStatuses{Statuses: []*fsm.Status{{
-		TaskId: task, State: int32(state), AgentId: agentID, Message: clip("not sent to Mesos: "+why.Error(), messageLimit),
-		Timestamp: float64(p.cfg.Clock().UnixMilli()) / 1000,
-	}}})
-	return err
-}
-
-func (p *placer) task(a Accept, l Launch, frameworkID string) (mesos.TaskInfo, error) {
-	desc, err := p.Description(l.Driver)
-	if err != nil {
-		return mesos.TaskInfo{}, err
-	}
-	task := fsm.TaskID(l.Driver.ID, l.Driver.NextAttempt)
-	return launch.Task(p.cfg.Launch, desc, launch.Placement{
-		TaskID: task, AgentID: a.AgentID, Hostname: a.Host, FrameworkID: frameworkID + "-" + task,
-		Attempt: int(l.Driver.NextAttempt), Resources: l.Resources,
-	})
-}
-
-func (p *placer) decline(ctx context.Context, ids []string) {
+// decline gives offers back. Mesos offers nobody what one framework holds, so a
+// DECLINE that fails is tried again for as long as the subscription lasts.
+func (p *placer) decline(ctx context.Context, ids []string, refuse time.Duration) {
 	if len(ids) == 0 {
 		return
 	}
 	p.held = true
-	if err := p.mesos.Decline(ctx, ids, p.cfg.RejectOffer); err != nil && ctx.Err() == nil {
-		p.logger.Debug("offers were not declined", "error", err)
+	if err := p.mesos.Decline(ctx, ids, refuse); err != nil {
+		p.logger.Debug("offers were not declined; it is tried again", "error", err)
+		p.owed = append(p.owed, ids...)
+		p.wakeBy(p.cfg.Clock().Add(declineAgain))
+		return
 	}
 	p.m.declined(len(ids))
 }

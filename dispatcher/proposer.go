@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,25 +49,39 @@ func (p *proposer) resolve(ctx context.Context, n fsm.Number, s fsm.Stamp, body 
 	if err != nil {
 		return nil, err
 	}
-	maybeDone := false
+	maybeDone := false // an earlier try may have been, or may yet be, carried out
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		r, err := p.send(ctx, data)
 		switch {
+		case err == nil && maybeDone && forgotten(r):
+			return nil, fmt.Errorf("%w: an earlier try is on its way, and this one was refused: %s", raftstore.ErrOutcomeUnknown, r.Message)
 		case err == nil:
 			return r, nil
 		case errors.Is(err, raftstore.ErrOutcomeUnknown):
 			maybeDone = true
-		case errors.Is(err, raftstore.ErrNotLeader), errors.Is(err, raftstore.ErrNoLeader):
-		default:
-			return nil, err
+		case !transient(err):
+			return nil, orUnknown(err, maybeDone)
 		}
 		if !p.pause(ctx, wait) {
-			if maybeDone && !errors.Is(err, raftstore.ErrOutcomeUnknown) {
-				err = errors.Join(raftstore.ErrOutcomeUnknown, err)
-			}
-			return nil, err
+			return nil, orUnknown(err, maybeDone)
 		}
 	}
+}
+
+// forgotten tells whether a result is a refusal that Apply does not remember: the
+// same request may be accepted later.
+func forgotten(r *fsmpb.Result) bool {
+	code := fsm.Code(r.Code)
+	return code == fsm.CodeNotReady || code == fsm.CodeQueueFull
+}
+
+// orUnknown keeps the error of the last try from hiding that an earlier one may
+// have been carried out.
+func orUnknown(err error, maybeDone bool) error {
+	if maybeDone && !errors.Is(err, raftstore.ErrOutcomeUnknown) {
+		return errors.Join(raftstore.ErrOutcomeUnknown, err)
+	}
+	return err
 }
 
 // pause waits for a leader, and a moment longer where one is known: it may have

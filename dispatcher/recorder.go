@@ -75,6 +75,9 @@ func (r *recorder) record(ctx context.Context, batch []*mesos.TaskStatus) error 
 		// Not acknowledged, so Mesos sends them again, to whoever leads then.
 		return fmt.Errorf("commit statuses: %w", err)
 	}
+	if len(res.Statuses) != len(batch) {
+		return fmt.Errorf("commit %d statuses: %w", len(batch), fsm.ResultError(res))
+	}
 	if err := r.cfg.failpoint(ctx, FailStatusCommitted); err != nil {
 		return err
 	}
@@ -107,17 +110,21 @@ func (r *recorder) after(ctx context.Context, st *mesos.TaskStatus, res *fsmpb.S
 	}
 	if res.Kill {
 		r.killer.stray(task, agent)
+	} else {
+		r.killer.settled(task)
 	}
 }
 
-// StatusOf is what the state keeps of a TaskStatus.
+// StatusOf is what the state keeps of a TaskStatus. Texts are made valid UTF-8,
+// which Mesos does not promise: a status that cannot be encoded would come again
+// for ever and end each session.
 func StatusOf(st *mesos.TaskStatus) *fsm.Status {
 	out := &fsm.Status{
-		TaskId:     st.TaskID.Value,
+		TaskId:     clip(st.TaskID.Value, messageLimit),
 		State:      int32(st.GetState()),
 		Message:    clip(st.GetMessage(), messageLimit),
-		AgentId:    st.GetAgentID().GetValue(),
-		ExecutorId: st.GetExecutorID().GetValue(),
+		AgentId:    clip(st.GetAgentID().GetValue(), messageLimit),
+		ExecutorId: clip(st.GetExecutorID().GetValue(), messageLimit),
 		Timestamp:  st.GetTimestamp(),
 		Uuid:       st.UUID,
 	}

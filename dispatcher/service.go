@@ -106,8 +106,14 @@ func fingerprint(key string, c *fsmpb.SubmitDriver) uint64 {
 func (s *Service) Kill(ctx context.Context, id string, req Request) (KillReceipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.SubmitWait)
 	defer cancel()
-	if s.state.Framework().State == fsm.FrameworkNew {
-		return KillReceipt{}, &fsm.RefusedError{Code: fsm.CodeNotReady, Message: "Scheduler is not ready to take requests"}
+	if s.unregistered() {
+		// This node may only lag behind.
+		if err := s.fresh(ctx, Linearizable); err != nil {
+			return KillReceipt{}, err
+		}
+		if s.unregistered() {
+			return KillReceipt{}, errNotReady()
+		}
 	}
 	reason := "killed on request"
 	if req.User != "" {
@@ -122,17 +128,29 @@ func (s *Service) Kill(ctx context.Context, id string, req Request) (KillReceipt
 	return KillReceipt{Code: code, Success: !code.Refused(), Message: r.Message}, nil
 }
 
-// Driver is one driver as of now. Errors: ErrNotFound; those of raftstore for a
+// Driver is one driver as of now. Errors: ErrNotFound; *fsm.RefusedError with
+// CodeNotReady before the first subscription to Mesos; those of raftstore for a
 // Linearizable read without a leader.
 func (s *Service) Driver(ctx context.Context, id string, c Consistency) (*fsm.Driver, error) {
 	if err := s.fresh(ctx, c); err != nil {
 		return nil, err
 	}
 	d, found := s.state.Driver(id)
-	if !found {
-		return nil, ErrNotFound
+	switch {
+	case found:
+		return d, nil
+	case s.unregistered():
+		return nil, errNotReady()
 	}
-	return d, nil
+	return nil, ErrNotFound
+}
+
+// unregistered tells whether Mesos has never known this framework, or not since
+// an operator reset it.
+func (s *Service) unregistered() bool { return s.state.Framework().State == fsm.FrameworkNew }
+
+func errNotReady() error {
+	return &fsm.RefusedError{Code: fsm.CodeNotReady, Message: "Scheduler is not ready to take requests"}
 }
 
 // View is the whole state as of now.

@@ -76,10 +76,14 @@ func (c *Config) mesosFactory(webURL string) dispatcher.MesosFactory {
 		if err != nil {
 			return nil, err
 		}
-		return mesosutil.NewDriver(mesosutil.DriverConfig{
+		dc := mesosutil.DriverConfig{
 			Master: c.Master, Framework: info, Credentials: credentials, Gate: gate,
 			Logger: c.Logger, Registerer: c.Registry,
-		})
+		}
+		if c.TuneMesos != nil {
+			c.TuneMesos(&dc)
+		}
+		return mesosutil.NewDriver(dc)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkconf"
+	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
 	"github.com/ha-dispatcher/ha-dispatcher/raftstore"
 )
 
@@ -58,6 +59,7 @@ type Config struct {
 	Failpoint func(ctx context.Context, name string) error
 	NewMesos  dispatcher.MesosFactory
 	Tune      func(*dispatcher.Config, *raftstore.Config)
+	TuneMesos func(*mesosutil.DriverConfig)
 	Registry  *prometheus.Registry
 	StopWait  time.Duration
 }

@@ -200,6 +200,7 @@ func (n *Node) Close(ctx context.Context) error {
 			}
 		}
 		errs = append(errs, n.rest.Shutdown(ctx), n.web.Shutdown(ctx))
+		n.rest.Close() // what did not end in time
 		n.web.Close()
 		n.cancel()
 		errs = append(errs, n.store.Close(ctx))
