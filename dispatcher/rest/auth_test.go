@@ -143,6 +143,25 @@ func TestNetworksDecideWhoIsServedAndWhoNeedsNoToken(t *testing.T) {
 	}
 }
 
+func TestPagesOfOtherOriginsCannotSubmit(t *testing.T) {
+	n := newNode()
+	s := newServer(t, testConfig(), n)
+	for _, header := range [][]string{
+		{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://elsewhere.example"}, {"Origin", "null"},
+	} {
+		w := do(s, "POST", "/v1/submissions/create", minimal, append(header, "Content-Type", "text/plain")...)
+		if w.Code != 403 || !strings.Contains(w.Body.String(), "not_executed") {
+			t.Errorf("%v: status %d, body %s", header, w.Code, w.Body)
+		}
+	}
+	if len(n.asked) != 0 {
+		t.Errorf("%d submissions got through", len(n.asked))
+	}
+	if w := do(s, "POST", "/v1/submissions/create", minimal, "Sec-Fetch-Site", "same-origin"); w.Code != 200 {
+		t.Errorf("same origin: status %d", w.Code)
+	}
+}
+
 func TestAnOpenPortIsRefusedUnlessItIsMeant(t *testing.T) {
 	for name, c := range map[string]struct {
 		cfg  Config

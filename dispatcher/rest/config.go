@@ -67,7 +67,7 @@ type TLSConfig struct {
 	// change.
 	CertFile, KeyFile string
 	// ClientCAFile makes a client certificate of this CA count as
-	// authentication; its common name is the user.
+	// authentication; its common name is the user. It is read once.
 	ClientCAFile string
 }
 

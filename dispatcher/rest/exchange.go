@@ -89,6 +89,9 @@ func (x *exchange) body() (body []byte, release func(), f *failure) {
 	if x.r.ContentLength > limit {
 		return nil, nil, tooLarge(limit)
 	}
+	if x.r.Header["Expect"] != nil {
+		x.deadline() // the first read writes "100 Continue"; the last reply's deadline may be over
+	}
 	p := bodies.Get().(*[]byte)
 	b := (*p)[:0]
 	var borrowed int64

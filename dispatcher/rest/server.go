@@ -24,6 +24,7 @@ type Server struct {
 	auth     *authenticator
 	tls      *tls.Config
 	node     []string // value of the header, made once
+	origins  http.CrossOriginProtection
 	routes   []*route
 	http     *http.Server
 	conns    *connTable
@@ -125,6 +126,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if f := s.auth.check(x); f != nil {
 		x.fail(f)
+		return
+	}
+	// A page that somebody's browser shows must not submit drivers through it;
+	// Spark's protocol takes any content type, so browsers would let it pass.
+	if err := s.origins.Check(r); err != nil && x.route.access == accessWrite {
+		x.fail(&failure{
+			status: http.StatusForbidden, outcome: notExecuted,
+			message: "Requests from pages of other origins are not allowed.",
+		})
 		return
 	}
 	x.dispatch()

@@ -145,6 +145,33 @@ func TestASlowBodyHoldsNoSlotAndEnds(t *testing.T) {
 	}
 }
 
+// The deadline of the reply before must not catch "100 Continue".
+func TestALargeBodyMayWaitForAContinueOnAnOldConnection(t *testing.T) {
+	cfg := testConfig()
+	cfg.Limits.WriteTimeout = 50 * time.Millisecond
+	addr := listen(t, newServer(t, cfg, newNode()))
+	c := dial(t, addr)
+	in := bufio.NewReader(c)
+	head := fmt.Sprintf("POST /v1/submissions/create HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n", len(minimal))
+	fmt.Fprintf(c, "%s\r\n%s", head, minimal)
+	first, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, first.Body)
+	time.Sleep(2 * cfg.Limits.WriteTimeout) // what is tested is that this time has passed
+	fmt.Fprintf(c, "%sExpect: 100-continue\r\n\r\n", head)
+	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	_, _ = in.ReadString('\n')
+	fmt.Fprint(c, minimal)
+	second, err := http.ReadResponse(in, nil)
+	if err != nil || second.StatusCode != 200 {
+		t.Fatalf("%+v, %v", second, err)
+	}
+}
+
 func TestAHeaderThatDoesNotEndIsCut(t *testing.T) {
 	cfg := testConfig()
 	cfg.Limits.ReadHeaderTimeout = 200 * time.Millisecond
