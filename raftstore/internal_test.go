@@ -56,6 +56,13 @@ func TestFailedWriteLeavesNoTail(t *testing.T) {
 			if err := w.StoreLogs(entries(2, 3, 4, 5)); err == nil {
 				t.Fatal("the broken write was reported as done")
 			}
+			// However long the write takes, raft must not see its entries.
+			for range 40 {
+				if err := w.GetLog(3, &raft.Log{}); !errors.Is(err, raft.ErrLogNotFound) {
+					t.Fatalf("an entry of a failed write shows: %v", err)
+				}
+				time.Sleep(2 * time.Millisecond)
+			}
 			for deadline := time.Now().Add(10 * time.Second); ; {
 				err := w.StoreLogs(entries(3, 3))
 				if err == nil {
@@ -67,7 +74,7 @@ func TestFailedWriteLeavesNoTail(t *testing.T) {
 			}
 			last, _ := store.LastIndex()
 			var l raft.Log
-			if err := store.GetLog(3, &l); err != nil || last != 3 || l.Term != 3 {
+			if err := w.GetLog(3, &l); err != nil || last != 3 || l.Term != 3 {
 				t.Errorf("last index %d, entry 3 of term %d (%v); want 3 and 3", last, l.Term, err)
 			}
 			if failures == 0 {

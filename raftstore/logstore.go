@@ -2,7 +2,7 @@ package raftstore
 
 import (
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -26,20 +26,38 @@ type watchedLog struct {
 
 	slot   chan struct{} // held while a write is under way
 	jobs   chan *logWrite
-	erase  logRange // owned by whoever holds slot
+	erase  logRange // of the last failed append; owned by whoever holds slot
 	closed chan struct{}
+
+	mu sync.RWMutex
+	// hidden is the failed append as raft must see it: not there, even if the
+	// disk shows it. A leader that sends ahead would else find its earlier
+	// entries here, and raft would count on them.
+	hidden logRange
 }
 
 type logRange struct{ first, last uint64 }
 
+// and covers both ranges. Failed appends all lie behind raft's last entry, so
+// nothing that raft knows of is in between.
+func (r logRange) and(q logRange) logRange {
+	if r.first == 0 {
+		return q
+	}
+	if q.first == 0 {
+		return r
+	}
+	return logRange{min(r.first, q.first), max(r.last, q.last)}
+}
+
 type logWrite struct {
 	op    DiskOp
-	rng   logRange
+	rng   logRange // of an append
 	write func() error
 	done  chan error
-	// taken is set by the first of the two: the writer that finished, or the
-	// caller that gave up. The second one knows what is left to do.
-	taken atomic.Bool
+	// One of the two is first, under watchedLog.mu: the writer that finished,
+	// or the caller that gave up. The second one knows what is left to do.
+	finished, abandoned bool
 }
 
 func newWatchedLog(inner raft.LogStore, cfg Config, m *metrics, failed func(error)) *watchedLog {
@@ -67,11 +85,30 @@ func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
 	return err
 }
 
+// DeleteRange has no deadline: raft cannot be told that a truncation failed
+// which then happens after all. Only followers truncate on raft's main
+// goroutine, and with a hung disk they have nothing else to do.
 func (w *watchedLog) DeleteRange(first, last uint64) error {
-	return w.do(&logWrite{
+	j := &logWrite{
 		op:    DiskOp{Kind: "truncate"},
 		write: func() error { return w.LogStore.DeleteRange(first, last) },
-	})
+		done:  make(chan error, 1),
+	}
+	w.slot <- struct{}{}
+	w.jobs <- j
+	err := <-j.done
+	<-w.slot
+	return err
+}
+
+func (w *watchedLog) GetLog(index uint64, l *raft.Log) error {
+	w.mu.RLock()
+	h := w.hidden
+	w.mu.RUnlock()
+	if h.first != 0 && index >= h.first && index <= h.last {
+		return raft.ErrLogNotFound
+	}
+	return w.LogStore.GetLog(index, l)
 }
 
 func (w *watchedLog) do(j *logWrite) error {
@@ -89,13 +126,36 @@ func (w *watchedLog) do(j *logWrite) error {
 		<-w.slot
 		return err
 	case <-timer.C:
-		if j.taken.CompareAndSwap(false, true) {
+		if w.abandon(j) {
 			return w.stalled(j)
 		}
 		err := <-j.done
 		<-w.slot
 		return err
 	}
+}
+
+// abandon gives up on a write; false if it has finished.
+func (w *watchedLog) abandon(j *logWrite) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if j.finished {
+		return false
+	}
+	j.abandoned = true
+	w.hidden = w.hidden.and(j.rng)
+	return true
+}
+
+// finish says whether somebody still waits for the result.
+func (w *watchedLog) finish(j *logWrite, err error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	j.finished = true
+	if err != nil {
+		w.hidden = w.hidden.and(j.rng)
+	}
+	return !j.abandoned
 }
 
 func (w *watchedLog) stalled(j *logWrite) error {
@@ -107,27 +167,25 @@ func (w *watchedLog) stalled(j *logWrite) error {
 func (w *watchedLog) run() {
 	defer close(w.closed)
 	for j := range w.jobs {
-		err := w.eraseFailed()
-		if err == nil {
+		err := w.eraseFailed(j)
+		ran := err == nil
+		if ran {
 			err = w.hooks.disk(j.op, j.write)
-			if err != nil {
-				w.erase = j.rng
-			}
 		}
-		if j.taken.CompareAndSwap(false, true) {
-			j.done <- err
-			continue
-		}
-		// The caller has given up: for raft this write failed, whatever it did.
-		if err == nil {
+		waited := w.finish(j, err)
+		if ran && (err != nil || !waited) {
 			w.erase = j.rng
 		}
-		<-w.slot
+		if waited {
+			j.done <- err
+		} else {
+			<-w.slot
+		}
 	}
 }
 
-// eraseFailed removes what a failed append may have left.
-func (w *watchedLog) eraseFailed() error {
+// eraseFailed removes what a failed append may have left, before next is done.
+func (w *watchedLog) eraseFailed(next *logWrite) error {
 	r := w.erase
 	if r.first == 0 {
 		return nil
@@ -137,6 +195,12 @@ func (w *watchedLog) eraseFailed() error {
 		return fmt.Errorf("erase a failed write: %w", err)
 	}
 	w.erase = logRange{}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hidden = logRange{}
+	if next.abandoned { // meanwhile, and is about to be written
+		w.hidden = next.rng
+	}
 	return nil
 }
 

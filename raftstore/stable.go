@@ -185,7 +185,12 @@ func checkVotes(log raft.LogStore, v *voteFile) error {
 	return err
 }
 
-func (v *voteFile) close() error { return v.f.Close() }
+// close may come while a heartbeat wants to set the term; that fails then.
+func (v *voteFile) close() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.f.Close()
+}
 
 // patientStable keeps raft from panicking when its term or vote cannot be
 // saved. A node that cannot write those must not answer, so it waits and
