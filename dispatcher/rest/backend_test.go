@@ -29,13 +29,12 @@ type node struct {
 	state  *fsm.State
 	index  uint64
 	leader string
-	err    error                             // what every call fails with
-	asked  []dispatcher.Request              // by writes
-	hold   chan struct{}                     // writes wait for it
-	readBy map[dispatcher.Consistency]int    // reads
-	onSub  func(launch.Submission)           // sees each submission
-	warn   []string                          // of each receipt
-	admits func(context.Context, bool) error // of each call
+	err    error                          // what every call fails with
+	asked  []dispatcher.Request           // by writes
+	hold   chan struct{}                  // writes wait for it
+	readBy map[dispatcher.Consistency]int // reads
+	onSub  func(launch.Submission)        // sees each submission
+	warn   []string                       // of each receipt
 }
 
 func newNode() *node {
