@@ -3,12 +3,16 @@ package raftstore_test
 import (
 	"fmt"
 	"testing"
+
+	"github.com/ha-dispatcher/ha-dispatcher/raftstore"
 )
 
 func TestProposeFromAnyNode(t *testing.T) {
 	for name, opts := range map[string][]option{"memory": nil, "tcp": {overTCP(t, 3)}} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, 3, opts...)
+			// Patient timers: a busy machine must not cause elections here.
+			patient := func(_ int, cfg *raftstore.Config) { cfg.Profile = raftstore.WAN }
+			c := newCluster(t, 3, append(opts, patient)...)
 			c.leader()
 			for i, nd := range c.nodes {
 				res, err := nd.store.Propose(t.Context(), fmt.Appendf(nil, "cmd-%d", i))
