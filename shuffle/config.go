@@ -41,7 +41,7 @@ type Config struct {
 
 	// IndexCacheBytes bounds the memory for shuffle index files.
 	IndexCacheBytes int64
-	// OpenFiles bounds the data files that are kept open between requests.
+	// OpenFiles bounds the shuffle files that are kept open between requests.
 	OpenFiles int
 	// SendfileBytes is the block size from which the kernel copies from file to
 	// socket; smaller blocks are gathered into one write. At most 64 KiB are
@@ -83,7 +83,7 @@ func DefaultConfig() Config {
 		CleanerInterval:   30 * time.Second,
 		OrphanTimeout:     72 * time.Hour,
 		IndexCacheBytes:   100 << 20,
-		OpenFiles:         1024,
+		OpenFiles:         2048,
 		SendfileBytes:     defaultSendfile,
 		MaxConnections:    8192,
 		MaxRequestBytes:   16 << 20,

@@ -67,7 +67,7 @@ func newMetrics(s *Service) *metrics {
 	gauge("index_cache_bytes", "Size of the index cache.", func() int64 { return s.store.Stats().IndexBytes })
 	gauge("index_cache_hits", "Lookups answered by the index cache.", func() int64 { return s.store.Stats().IndexHits })
 	gauge("index_cache_misses", "Lookups that read an index file.", func() int64 { return s.store.Stats().IndexMisses })
-	gauge("open_files", "Data files kept open.", func() int64 { return s.store.Stats().OpenFiles })
+	gauge("open_files", "Shuffle files kept open.", func() int64 { return s.store.Stats().OpenFiles })
 	return m
 }
 

@@ -26,7 +26,7 @@ var (
 // Config bounds a Store.
 type Config struct {
 	IndexCacheBytes int64 // spark.shuffle.service.index.cache.size
-	OpenFiles       int   // data files kept open between requests
+	OpenFiles       int   // index and data files kept open between requests
 }
 
 // indexOverhead is what Spark counts for an entry beyond its offsets.
@@ -39,7 +39,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	indexes *lru[mapKey, *index]
-	files   *lru[mapKey, *file]
+	files   *lru[fileKey, *file]
 
 	hits, misses atomic.Int64
 }
@@ -48,6 +48,12 @@ type mapKey struct {
 	loc     *Location
 	shuffle int32
 	mapID   int64
+}
+
+// fileKey is one of the two files of a map task's output.
+type fileKey struct {
+	mapKey
+	index bool
 }
 
 // index is a cached index file, offsets still encoded.
@@ -73,7 +79,7 @@ func stampOf(st *unix.Stat_t) stamp {
 func NewStore(cfg Config) *Store {
 	s := &Store{cfg: cfg}
 	s.indexes = newLRU[mapKey, *index](cfg.IndexCacheBytes, nil)
-	s.files = newLRU[mapKey](int64(cfg.OpenFiles), (*file).release)
+	s.files = newLRU[fileKey](int64(cfg.OpenFiles), (*file).release)
 	return s
 }
 
@@ -102,7 +108,7 @@ func (s *Store) Forget(loc *Location) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.indexes.removeIf(func(k mapKey, _ *index) bool { return loc == nil || k.loc == loc })
-	s.files.removeIf(func(k mapKey, _ *file) bool { return loc == nil || k.loc == loc })
+	s.files.removeIf(func(k fileKey, _ *file) bool { return loc == nil || k.loc == loc })
 }
 
 // Sweep closes cached files that were deleted, which would keep their disk
@@ -111,7 +117,7 @@ func (s *Store) Sweep() {
 	now := s.clock.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.files.removeIf(func(_ mapKey, f *file) bool {
+	s.files.removeIf(func(_ fileKey, f *file) bool {
 		var st unix.Stat_t
 		return f.used.Load() < now-1 || f.stat(&st) != nil || st.Nlink == 0
 	})
@@ -157,47 +163,86 @@ func (s *Store) index(key mapKey) (*index, error) {
 	s.mu.Lock()
 	idx, ok := s.indexes.get(key)
 	s.mu.Unlock()
-	if ok {
-		var st unix.Stat_t
-		if unix.Lstat(idx.path, &st) == nil && stampOf(&st) == idx.stamp {
-			s.hits.Add(1)
-			return idx, nil
-		}
+	if ok && s.unchanged(key, idx) {
+		s.hits.Add(1)
+		return idx, nil
 	}
 	s.misses.Add(1)
-	idx, err := loadIndex(key, s.cfg.IndexCacheBytes)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	idx, f, err := loadIndex(key, s.cfg.IndexCacheBytes)
 	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.indexes.remove(key)
 		return nil, err
 	}
-	if idx.raw != nil {
-		s.indexes.put(key, idx, int64(len(idx.raw))+indexOverhead)
+	if idx.raw == nil {
+		f.release()
+		return idx, nil
 	}
+	s.keep(fileKey{key, true}, f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.indexes.put(key, idx, int64(len(idx.raw))+indexOverhead)
 	return idx, nil
 }
 
-func loadIndex(key mapKey, budget int64) (*index, error) {
+// unchanged compares a cached index with its file: by the descriptor, if that
+// is open still, which costs a third of going by the path.
+func (s *Store) unchanged(key mapKey, idx *index) bool {
+	var st unix.Stat_t
+	if f := s.opened(fileKey{key, true}); f != nil {
+		err := f.stat(&st)
+		f.release()
+		if err == nil && st.Nlink > 0 {
+			return stampOf(&st) == idx.stamp
+		}
+	}
+	return unix.Lstat(idx.path, &st) == nil && stampOf(&st) == idx.stamp
+}
+
+// opened gives a cached open file with a reference for the caller, or nil.
+func (s *Store) opened(key fileKey) *file {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.files.get(key)
+	if !ok {
+		return nil
+	}
+	f.refs.Add(1)
+	f.used.Store(s.clock.Load())
+	return f
+}
+
+// keep hands the caller's reference over to the cache.
+func (s *Store) keep(key fileKey, f *file) {
+	f.used.Store(s.clock.Load())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files.put(key, f, 1)
+}
+
+func loadIndex(key mapKey, budget int64) (*index, *file, error) {
 	name := shuffleFile(key.shuffle, key.mapID, "index")
 	dir, rel := key.loc.Find(name)
 	f, st, err := openFile(dir, rel)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
-	}
-	defer f.release()
-	if st.Size < 16 || st.Size%8 != 0 {
-		return nil, fmt.Errorf("%w: %s has %d bytes", ErrBadIndex, name, st.Size)
+		return nil, nil, fmt.Errorf("%w: %s", ErrNotFound, name)
 	}
 	idx := &index{path: filepath.Join(dir, rel), stamp: stampOf(&st), name: name}
-	if st.Size+indexOverhead > budget {
-		return idx, nil
+	switch {
+	case st.Size < 16 || st.Size%8 != 0:
+		err = fmt.Errorf("%w: %s has %d bytes", ErrBadIndex, name, st.Size)
+	case st.Size+indexOverhead <= budget:
+		idx.raw = make([]byte, st.Size)
+		if _, err = (Block{file: f, Len: st.Size}).ReadAt(idx.raw, 0); err != nil {
+			err = fmt.Errorf("%w: %s: %w", ErrBadIndex, name, err)
+		}
 	}
-	idx.raw = make([]byte, st.Size)
-	if _, err := (Block{file: f, Len: st.Size}).ReadAt(idx.raw, 0); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrBadIndex, name, err)
+	if err != nil {
+		f.release()
+		return nil, nil, err
 	}
-	return idx, nil
+	return idx, f, nil
 }
 
 // span gives the data file's range of the partitions [start, end).
@@ -238,16 +283,9 @@ func (x *index) readSpan(loc *Location, start, end int32) (from, to int64, err e
 
 // data gives the open data file with a reference for the caller, and its size.
 func (s *Store) data(key mapKey) (*file, int64, error) {
-	s.mu.Lock()
-	f, ok := s.files.get(key)
-	if ok {
-		f.refs.Add(1)
-	}
-	s.mu.Unlock()
 	var st unix.Stat_t
-	if ok {
+	if f := s.opened(fileKey{key, false}); f != nil {
 		if f.stat(&st) == nil && st.Nlink > 0 {
-			f.used.Store(s.clock.Load())
 			return f, st.Size, nil
 		}
 		f.release() // deleted or replaced since it was opened
@@ -257,14 +295,11 @@ func (s *Store) data(key mapKey) (*file, int64, error) {
 	f, st, err := openFile(dir, rel)
 	if err != nil {
 		s.mu.Lock()
-		s.files.remove(key)
-		s.mu.Unlock()
+		defer s.mu.Unlock()
+		s.files.remove(fileKey{key, false})
 		return nil, 0, fmt.Errorf("%w: %s", ErrNotFound, name)
 	}
-	f.used.Store(s.clock.Load())
-	f.refs.Add(1) // the cache's
-	s.mu.Lock()
-	s.files.put(key, f, 1)
-	s.mu.Unlock()
+	f.refs.Add(1) // one for the caller, one for the cache
+	s.keep(fileKey{key, false}, f)
 	return f, st.Size, nil
 }

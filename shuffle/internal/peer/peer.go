@@ -172,6 +172,7 @@ func (c *Client) Stream(stream int64, index int32) ([]byte, error) {
 // SkipChunk reads past the answer to a chunk request without keeping it and
 // returns the number of its bytes: the cheapest thing a client can do.
 func (c *Client) SkipChunk() (int64, error) {
+	c.frames.Raw() // done with the frame before, which may still be in the buffer
 	head, err := c.buf.Peek(wire.ChunkHeaderSize)
 	if err != nil {
 		return 0, err
@@ -195,4 +196,11 @@ func (c *Client) SkipChunk() (int64, error) {
 		left -= int64(n)
 	}
 	return length - wire.ChunkHeaderSize, nil
+}
+
+// Buffered is the number of bytes that can be read without waiting, beyond the
+// last frame, which becomes invalid.
+func (c *Client) Buffered() int {
+	c.frames.Raw()
+	return c.buf.Buffered()
 }
