@@ -89,7 +89,7 @@ func Example() {
 		stores[i], err = raftstore.Open(ctx, raftstore.Config{
 			NodeID: p.ID, DataDir: filepath.Join(dir, p.ID), Peers: peers, Transport: network,
 			Profile: raftstore.WAN, // patient timers, for a busy machine
-			Logger: slog.New(slog.DiscardHandler),
+			Logger:  slog.New(slog.DiscardHandler),
 		}, machines[i])
 		if err != nil {
 			panic(err)
