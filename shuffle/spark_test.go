@@ -20,8 +20,14 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkfixture"
 )
 
-// megabytesEnv makes the jobs of the real Spark larger than their 100 MB.
-const megabytesEnv = "SHUFFLE_TEST_MEGABYTES"
+// megabytesEnv makes the jobs of the real Spark larger than their 100 MB;
+// fullEnv, if not empty, runs all their variants: 25 jobs instead of 10.
+const (
+	megabytesEnv = "SHUFFLE_TEST_MEGABYTES"
+	fullEnv      = "SHUFFLE_TEST_FULL"
+)
+
+func full() bool { return os.Getenv(fullEnv) != "" }
 
 // jobTimeout is for one Spark job on a slow and busy machine.
 const jobTimeout = 10 * time.Minute
@@ -47,7 +53,28 @@ type result struct {
 	killed             int
 }
 
-var jars sync.Map // by Spark version
+var (
+	jars  sync.Map // by Spark version
+	plain sync.Map // results without the service, by shape, size and maps, on which they depend
+)
+
+// withoutService is the result that the same job has without the service,
+// whatever the Spark.
+func (j job) withoutService(t *testing.T) result {
+	t.Helper()
+	shape := j.shape
+	if shape == "rdd" {
+		shape = "wide" // the same records
+	}
+	key := fmt.Sprint(shape, j.megabytes, j.maps)
+	if r, ok := plain.Load(key); ok {
+		return r.(result)
+	}
+	j = job{spark: j.spark, jar: j.jar, shape: shape, megabytes: j.megabytes, maps: j.maps, reduces: j.reduces}
+	r := j.run(t)
+	plain.Store(key, r)
+	return r
+}
 
 // jobJar compiles the job against this Spark.
 func jobJar(t *testing.T, spark *sparkfixture.Spark) string {
@@ -188,16 +215,15 @@ const (
 func TestRealSparkJobs(t *testing.T) {
 	spark := sparkfixture.Require(t)
 	jar := jobJar(t, spark)
-	for _, j := range []job{
-		{shape: "wide", maps: 8, reduces: 20},
-		{shape: "sort", maps: 8, reduces: 20},
-		{shape: "join", maps: 8, reduces: 20},
-		{shape: "skew", maps: 8, reduces: 20},
-		{shape: "small", maps: 100, reduces: 100},
-	} {
+	jobs := []job{{shape: "wide", maps: 8, reduces: 20}, {shape: "join", maps: 8, reduces: 20}}
+	if full() {
+		jobs = append(jobs, job{shape: "sort", maps: 8, reduces: 20}, job{shape: "skew", maps: 8, reduces: 20},
+			job{shape: "small", maps: 100, reduces: 100})
+	}
+	for _, j := range jobs {
 		t.Run(j.shape, func(t *testing.T) {
 			j.spark, j.jar, j.megabytes = spark, jar, megabytes()
-			plain := j.run(t)
+			plain := j.withoutService(t)
 			service := startChild(t, t.TempDir(), "127.0.0.1:0", nil)
 			j.conf, j.kill = service.withService(nil), true
 			got := j.run(t)
@@ -217,14 +243,17 @@ func TestRealSparkJobs(t *testing.T) {
 func TestRealSparkAuthentication(t *testing.T) {
 	spark := sparkfixture.Require(t)
 	jar := jobJar(t, spark)
-	plain := job{spark: spark, jar: jar, shape: "wide", megabytes: 20, maps: 4, reduces: 8}.run(t)
-	for name, conf := range map[string]map[string]string{
-		"SASL":                   {},
-		"SASL encrypted":         {"spark.authenticate.enableSaslEncryption": "true", "spark.network.sasl.serverAlwaysEncrypt": "true"},
-		"AuthEngine":             {"spark.network.crypto.enabled": "true"},
-		"AuthEngine, no SASL":    {"spark.network.crypto.enabled": "true", "spark.network.crypto.saslFallback": "false"},
-		"AuthEngine, only there": {"spark.network.crypto.enabled": "true"},
-	} {
+	variants := map[string]map[string]string{
+		"SASL encrypted": {"spark.authenticate.enableSaslEncryption": "true", "spark.network.sasl.serverAlwaysEncrypt": "true"},
+		"AuthEngine":     {"spark.network.crypto.enabled": "true"},
+	}
+	if full() {
+		variants["SASL"] = nil
+		variants["AuthEngine, no SASL"] = map[string]string{"spark.network.crypto.enabled": "true", "spark.network.crypto.saslFallback": "false"}
+		variants["AuthEngine, only there"] = map[string]string{"spark.network.crypto.enabled": "true"}
+		t.Run("wrong secret", func(t *testing.T) { wrongSecret(t, spark, jar) })
+	}
+	for name, conf := range variants {
 		t.Run(name, func(t *testing.T) {
 			auth := map[string]string{"spark.authenticate": "true", "spark.authenticate.secret": "a secret for all"}
 			maps.Copy(auth, conf)
@@ -233,7 +262,8 @@ func TestRealSparkAuthentication(t *testing.T) {
 				delete(served, "spark.network.crypto.enabled")
 			}
 			service := startChild(t, t.TempDir(), "127.0.0.1:0", served)
-			got := job{spark: spark, jar: jar, shape: "wide", megabytes: 20, maps: 4, reduces: 8, kill: true, conf: service.withService(auth)}.run(t)
+			j := job{spark: spark, jar: jar, shape: "wide", megabytes: 20, maps: 4, reduces: 8, kill: true, conf: service.withService(auth)}
+			got, plain := j.run(t), j.withoutService(t)
 			if got.digest != plain.digest || got.generated != plain.generated {
 				t.Errorf("result %+v, without the service %+v", got, plain)
 			}
@@ -242,26 +272,23 @@ func TestRealSparkAuthentication(t *testing.T) {
 			}
 		})
 	}
-	t.Run("wrong secret", func(t *testing.T) {
-		service := startChild(t, t.TempDir(), "127.0.0.1:0", map[string]string{"spark.authenticate": "true", "spark.authenticate.secret": "another"})
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			ctx, cancel := context.WithTimeout(t.Context(), jobTimeout)
-			defer cancel()
-			conf := service.withService(map[string]string{"spark.authenticate": "true", "spark.authenticate.secret": "a secret for all"})
-			args := []string{"--master", "local-cluster[1,1,1024]", "--class", "ShuffleJob", "--conf", "spark.local.dir=" + t.TempDir(), "--conf", "spark.deploy.maxExecutorRetries=1"}
-			for k, v := range conf {
-				args = append(args, "--conf", k+"="+v)
-			}
-			cmd := spark.Command(ctx, append(args, jar, "wide", "1", "1", "1")...)
-			cmd.Dir, cmd.Env = t.TempDir(), append(cmd.Env, "SPARK_WORKER_DIR="+t.TempDir())
-			if out, err := cmd.CombinedOutput(); err == nil {
-				t.Errorf("a job with a wrong secret succeeded:\n%s", out)
-			}
-		}()
-		<-done
-	})
+}
+
+// wrongSecret: executors that the service does not let in make the job fail.
+func wrongSecret(t *testing.T, spark *sparkfixture.Spark, jar string) {
+	service := startChild(t, t.TempDir(), "127.0.0.1:0", map[string]string{"spark.authenticate": "true", "spark.authenticate.secret": "another"})
+	ctx, cancel := context.WithTimeout(t.Context(), jobTimeout)
+	defer cancel()
+	conf := service.withService(map[string]string{"spark.authenticate": "true", "spark.authenticate.secret": "a secret for all"})
+	args := []string{"--master", "local-cluster[1,1,1024]", "--class", "ShuffleJob", "--conf", "spark.local.dir=" + t.TempDir(), "--conf", "spark.deploy.maxExecutorRetries=1"}
+	for k, v := range conf {
+		args = append(args, "--conf", k+"="+v)
+	}
+	cmd := spark.Command(ctx, append(args, jar, "wide", "1", "1", "1")...)
+	cmd.Dir, cmd.Env = t.TempDir(), append(cmd.Env, "SPARK_WORKER_DIR="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err == nil {
+		t.Errorf("a job with a wrong secret succeeded:\n%s", out)
+	}
 }
 
 // TestRealSparkSurvivesARestart kills the service with SIGKILL twice, between
@@ -269,7 +296,7 @@ func TestRealSparkAuthentication(t *testing.T) {
 func TestRealSparkSurvivesARestart(t *testing.T) {
 	spark := sparkfixture.Require(t)
 	j := job{spark: spark, jar: jobJar(t, spark), shape: "wide", megabytes: megabytes(), maps: 8, reduces: 60}
-	plain := j.run(t)
+	plain := j.withoutService(t)
 	dir := t.TempDir()
 	service := startChild(t, dir, "127.0.0.1:0", nil)
 	restart := func() {
@@ -304,11 +331,16 @@ func TestRealSparkSurvivesARestart(t *testing.T) {
 func TestRealSparkFetchesCachedPartitions(t *testing.T) {
 	spark := sparkfixture.Require(t)
 	j := job{spark: spark, jar: jobJar(t, spark), shape: "rdd", megabytes: 20, maps: 4, reduces: 8}
-	plain := j.run(t)
+	plain := j.withoutService(t)
 	service := startChild(t, t.TempDir(), "127.0.0.1:0", nil)
-	j.conf = service.withService(map[string]string{"spark.shuffle.service.fetch.rdd.enabled": "true"})
+	j.conf, j.kill = service.withService(map[string]string{"spark.shuffle.service.fetch.rdd.enabled": "true"}), true
+	var before int64
+	j.mapped = func() { before = service.metric(blocksServed) }
 	if got := j.run(t); got.digest != plain.digest || got.generated != plain.generated {
 		t.Errorf("result %+v, without the service %+v", got, plain)
+	}
+	if n := service.metric(blocksServed) - before; n < int64(j.reduces) {
+		t.Errorf("%d blocks came from the service after the executors were gone, want the %d partitions", n, j.reduces)
 	}
 }
 
@@ -316,22 +348,27 @@ func TestRealSparkFetchesCachedPartitions(t *testing.T) {
 func TestRealSpark4(t *testing.T) {
 	spark := sparkfixture.Require4(t)
 	jar := jobJar(t, spark)
-	plain := job{spark: spark, jar: jar, shape: "wide", megabytes: 20, maps: 4, reduces: 8}.run(t)
-	for name, conf := range map[string]map[string]string{
-		"open":                {},
-		"AuthEngine 1, CTR":   {"spark.authenticate": "true", "spark.network.crypto.enabled": "true"},
-		"AuthEngine 2, CTR":   {"spark.authenticate": "true", "spark.network.crypto.enabled": "true", "spark.network.crypto.authEngineVersion": "2"},
-		"old fetch protocol":  {"spark.shuffle.useOldFetchProtocol": "true"},
-		"blocks go to disk":   {"spark.network.maxRemoteBlockSizeFetchToMem": "100k"},
-		"SASL, encrypted too": {"spark.authenticate": "true", "spark.authenticate.enableSaslEncryption": "true"},
-	} {
+	variants := map[string]map[string]string{
+		"AuthEngine 2": {"spark.authenticate": "true", "spark.network.crypto.enabled": "true", "spark.network.crypto.authEngineVersion": "2"},
+	}
+	if full() {
+		variants["open"] = map[string]string{}
+		variants["AuthEngine 1"] = map[string]string{"spark.authenticate": "true", "spark.network.crypto.enabled": "true"}
+		variants["old fetch protocol"] = map[string]string{"spark.shuffle.useOldFetchProtocol": "true"}
+		variants["blocks go to disk"] = map[string]string{"spark.network.maxRemoteBlockSizeFetchToMem": "100k"}
+		variants["SASL encrypted"] = map[string]string{"spark.authenticate": "true", "spark.authenticate.enableSaslEncryption": "true"}
+	}
+	for name, conf := range variants {
 		t.Run(name, func(t *testing.T) {
-			conf := maps.Clone(conf)
 			conf["spark.authenticate.secret"] = "a secret for all"
 			service := startChild(t, t.TempDir(), "127.0.0.1:0", conf)
-			got := job{spark: spark, jar: jar, shape: "wide", megabytes: 20, maps: 4, reduces: 8, kill: true, conf: service.withService(conf)}.run(t)
+			j := job{spark: spark, jar: jar, shape: "wide", megabytes: 20, maps: 4, reduces: 8, kill: true, conf: service.withService(conf)}
+			got, plain := j.run(t), j.withoutService(t)
 			if got.digest != plain.digest || got.generated != plain.generated {
 				t.Errorf("result %+v, without the service %+v", got, plain)
+			}
+			if service.metric(bytesServed) < 15<<20 {
+				t.Errorf("only %d bytes came from the service", service.metric(bytesServed))
 			}
 		})
 	}

@@ -44,6 +44,7 @@ public class ShuffleJob {
           break;
         case "rdd": // cached partitions on disk, fetched from the service as rdd_ blocks
           JavaPairRDD<Integer, byte[]> cached = input.partitionBy(new HashPartitioner(reduces)).persist(StorageLevel.DISK_ONLY());
+          cached.count();
           digests = cached.mapPartitions(it -> digest(it, false));
           break;
         default:
