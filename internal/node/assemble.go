@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkconf"
 	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
+	"github.com/ha-dispatcher/ha-dispatcher/raftstore"
 )
 
 const (
@@ -106,8 +108,35 @@ func (c *Config) framework(id, webURL string) (mesosutil.DriverFramework, error)
 	return f, nil
 }
 
-// restDispatcher is the service as the REST server wants it.
-type restDispatcher struct{ *dispatcher.Service }
+// restDispatcher is the service, and the log for operators, as the REST server
+// wants them.
+type restDispatcher struct {
+	*dispatcher.Service
+	store *raftstore.Store
+}
+
+func (r restDispatcher) Join(ctx context.Context, id, raftAddr string, voter bool) error {
+	return r.store.Join(ctx, raftstore.Peer{ID: id, Addr: raftAddr}, voter)
+}
+
+func (r restDispatcher) Remove(ctx context.Context, id string) error {
+	if err := r.store.Remove(ctx, id); err != nil {
+		return err
+	}
+	return r.Forget(ctx, id)
+}
+
+func (r restDispatcher) Transfer(ctx context.Context, to string) error {
+	return r.store.Transfer(ctx, to)
+}
+
+func (r restDispatcher) SaveSnapshot(ctx context.Context, w io.Writer) error {
+	return r.store.SaveSnapshot(ctx, w)
+}
+
+func (r restDispatcher) RestoreSnapshot(ctx context.Context, in io.Reader) error {
+	return r.store.RestoreSnapshot(ctx, in)
+}
 
 // Describe decodes a specification and hides its secrets.
 func (r restDispatcher) Describe(d *fsm.Driver) (rest.Description, error) {

@@ -64,6 +64,10 @@ type Config struct {
 	StopWait  time.Duration
 }
 
+// MachineName stands in snapshot archives, so that one of another kind of
+// cluster is refused.
+const MachineName = "ha-dispatcher"
+
 // maxCommand bounds one log entry; a submission of the largest body that the
 // REST server takes fits into it.
 const maxCommand = 16 << 20
@@ -107,7 +111,7 @@ func (c *Config) complete() error {
 func (c *Config) raftConfig() raftstore.Config {
 	rc := raftstore.Config{
 		NodeID: c.ID, DataDir: c.DataDir, BindAddr: c.RaftAddr, AdvertiseAddr: c.RaftAdvertise,
-		Profile: c.Profile, TLS: c.RaftTLS, Version: commandVersion, MachineName: "ha-dispatcher",
+		Profile: c.Profile, TLS: c.RaftTLS, Version: commandVersion, MachineName: MachineName,
 		MaxCommandBytes: maxCommand, Logger: c.Logger, Registerer: c.Registry,
 		Transport: c.Transport, Hooks: c.Hooks,
 	}

@@ -84,7 +84,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.leader, err = dispatcher.NewLeader(n.service); err != nil {
 		return nil, err
 	}
-	if n.rest, err = rest.New(cfg.REST, restDispatcher{n.service}, cfg.Logger, cfg.Registry); err != nil {
+	if n.rest, err = rest.New(cfg.REST, restDispatcher{n.service, n.store}, cfg.Logger, cfg.Registry); err != nil {
 		return nil, err
 	}
 	n.web = &http.Server{Handler: n.webHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}

@@ -38,9 +38,15 @@ func (n *Node) checkLeader() Check {
 func (n *Node) checkMesos() Check {
 	fw := n.state.Framework()
 	c := Check{Name: "mesos", OK: fw.State == fsm.FrameworkSubscribed}
-	if c.OK {
+	switch fw.State {
+	case fsm.FrameworkSubscribed:
 		c.Message = fmt.Sprintf("framework %s subscribed at %s", fw.ID, fw.Master)
-	} else {
+	case fsm.FrameworkNew:
+		c.Message = fmt.Sprintf("no leader has subscribed to mesos at %s yet", n.cfg.Master)
+	case fsm.FrameworkRemoved, fsm.FrameworkTornDown:
+		c.Message = fmt.Sprintf("framework %s is %s: go on with 'ha-dispatcher cluster reset-framework'", fw.ID, fw.State)
+		return c
+	default:
 		c.Message = fmt.Sprintf("framework is %s", fw.State)
 		if fw.Message != "" {
 			c.Message += ": " + fw.Message

@@ -3,7 +3,6 @@ package testcluster
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -114,27 +113,28 @@ func (n *Node) WaitState(ctx context.Context, what string, ok func(*fsm.State) b
 	}
 }
 
-// WaitDriver waits until a driver satisfies ok on some node, through crashes of
-// the node that is looked at. It returns the driver.
+// WaitDriver waits until a driver satisfies ok on some running node, whichever
+// comes first: one of them may be cut off. It returns the driver.
 func (c *Cluster) WaitDriver(ctx context.Context, id string, ok func(*fsm.Driver) bool) (d *fsm.Driver, err error) {
-	for {
+	err = Until(ctx, "driver "+id, func() bool {
 		for _, n := range c.Running() {
-			err = n.WaitState(ctx, "driver "+id, func(s *fsm.State) bool {
-				found := false
-				d, found = s.Driver(id)
-				return found && ok(d)
-			})
-			if !errors.Is(err, ErrDown) {
-				if err != nil && d != nil {
-					err = fmt.Errorf("%w; it is %s (%s) after %d attempts", err, d.State, d.Reason, len(d.Attempts))
+			state, err := n.State()
+			if err != nil {
+				continue
+			}
+			if latest, found := state.Driver(id); found {
+				d = latest
+				if ok(d) {
+					return true
 				}
-				return d, err
 			}
 		}
-		if err := Until(ctx, "a running node", func() bool { return len(c.Running()) > 0 }); err != nil {
-			return nil, err
-		}
+		return false
+	})
+	if err != nil && d != nil {
+		err = fmt.Errorf("%w; it is %s (%s) after %d attempts", err, d.State, d.Reason, len(d.Attempts))
 	}
+	return d, err
 }
 
 // StateBytes is the snapshot that the node would write now, with its index.
