@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,7 +34,11 @@ type Options struct {
 	Conf           []string // KEY=VALUE for the nodes
 	PropertiesFile string
 	NodeArgs       []string // more flags for the nodes
-	Env            []string
+	// Place puts node k, from 0, elsewhere than on 127.0.0.1: its host, and the
+	// words before the program, such as "ip netns exec n1". The embedded Mesos
+	// cannot be reached from there.
+	Place func(k int) (host string, before []string)
+	Env   []string
 }
 
 // Cluster is a running one.
@@ -187,21 +192,23 @@ func (c *Cluster) planNodes() error {
 		if err != nil {
 			return err
 		}
+		host, _ := c.place(k)
 		id := fmt.Sprintf("n%d", k+1)
 		c.info.Nodes = append(c.info.Nodes, NodeInfo{
-			ID: id, REST: "http://127.0.0.1:" + ports[0], WebUI: "http://127.0.0.1:" + ports[1], Raft: "127.0.0.1:" + ports[2],
+			ID: id, REST: "http://" + host + ":" + ports[0], WebUI: "http://" + host + ":" + ports[1], Raft: host + ":" + ports[2],
 		})
-		peers = append(peers, id+"=127.0.0.1:"+ports[2])
+		peers = append(peers, id+"="+host+":"+ports[2])
 	}
 	master := strings.TrimPrefix(strings.TrimPrefix(c.info.Mesos.URL, "http://"), "mesos://")
-	for _, n := range c.info.Nodes {
+	for k, n := range c.info.Nodes {
+		host, before := c.place(k)
 		_, port, _ := net.SplitHostPort(strings.TrimPrefix(n.REST, "http://"))
 		_, web, _ := net.SplitHostPort(strings.TrimPrefix(n.WebUI, "http://"))
-		args := []string{
+		args := append(slices.Clone(before), []string{
 			c.opts.Binary, "serve", "--node-id", n.ID, "--data-dir", filepath.Join(c.opts.DataDir, n.ID),
-			"--host", "127.0.0.1", "--port", port, "--webui-port", web, "--master", "mesos://" + master,
+			"--host", host, "--port", port, "--webui-port", web, "--master", "mesos://" + master,
 			"--peers", strings.Join(peers, ","),
-		}
+		}...)
 		for _, kv := range c.opts.Conf {
 			args = append(args, "--conf", kv)
 		}
@@ -212,6 +219,14 @@ func (c *Cluster) planNodes() error {
 		c.nodes = append(c.nodes, &process{name: n.ID, args: args, log: c.logFile(n.ID), env: c.opts.Env})
 	}
 	return nil
+}
+
+// place tells the host of node k, and the words before its program.
+func (c *Cluster) place(k int) (host string, before []string) {
+	if c.opts.Place == nil {
+		return "127.0.0.1", nil
+	}
+	return c.opts.Place(k)
 }
 
 // ports of node k: REST, web pages, other nodes.
