@@ -217,6 +217,15 @@ func (s *Service) Announce(ctx context.Context, n *fsm.Node) error {
 	return fsm.ResultError(r)
 }
 
+// Forget drops what the cluster knows of a node that was removed from it.
+func (s *Service) Forget(ctx context.Context, id string) error {
+	r, err := s.prop.resolve(ctx, fsm.NumberRemoveNode, s.prop.stamp(requestID("", ""), 0), &fsmpb.RemoveNode{Id: id})
+	if err != nil {
+		return err
+	}
+	return fsm.ResultError(r)
+}
+
 // ResetFramework allows a new framework id after Mesos has removed the old one.
 // Drivers that were running under it are lost; supervised ones start again.
 func (s *Service) ResetFramework(ctx context.Context) error {

@@ -17,17 +17,21 @@ import (
 // newCluster is what operators do with the nodes.
 func newCluster() *cobra.Command {
 	c := &cobra.Command{Use: "cluster", Short: "See and change the cluster of nodes"}
-	c.AddCommand(newMembers(), newHealth())
+	c.AddCommand(newMembers(), newHealth(), newJoin(), newRemove(), newTransfer(), newSnapshot(), newResetFramework(), newRecover())
 	return c
 }
 
 func newMembers() *cobra.Command {
 	var cf clientFlags
+	var offline string
 	c := &cobra.Command{
 		Use:   "members",
 		Short: "List the nodes",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if offline != "" {
+				return inspectOffline(offline, cf.json)
+			}
 			return withClient(&cf, func(cl *client.Client) error {
 				out, err := cl.Cluster(c.Context())
 				if err != nil {
@@ -41,6 +45,7 @@ func newMembers() *cobra.Command {
 		},
 	}
 	cf.register(c)
+	c.Flags().StringVar(&offline, "offline", "", "data directory of a stopped node to ask instead of a server")
 	return c
 }
 

@@ -83,7 +83,7 @@ func (f *serveFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.dataDir, "data-dir", "ha-dispatcher-data", "directory of this node's log and snapshots")
 	fl.StringVar(&f.raftAddr, "raft-addr", "", "host:port for the other nodes (default: this node's entry in --peers, else HOST:PORT+100)")
 	fl.StringVar(&f.raftAdvertise, "raft-advertise", "", "address that the other nodes dial, where it differs from --raft-addr")
-	fl.StringVar(&f.peers, "peers", "", "all nodes at the first start, equal on each: id=raftaddr[=restaddr],…")
+	fl.StringVar(&f.peers, "peers", "", "all nodes at the first start, equal on each: id=raftaddr[=restaddr],…; none: wait to be joined")
 	fl.StringVar(&f.profile, "profile", "lan", "timers between nodes: lan or wan; equal on all nodes")
 	fl.StringVar(&f.raftCert, "raft-cert", "", "certificate of this node for the other nodes (PEM)")
 	fl.StringVar(&f.raftKey, "raft-key", "", "its key")
@@ -188,7 +188,7 @@ func (f *serveFlags) replication(cfg *node.Config, host string) (err error) {
 		}
 		cfg.RaftAddr = net.JoinHostPort(host, strconv.Itoa(port))
 	}
-	if len(cfg.Peers) == 0 {
+	if len(cfg.Peers) == 0 && f.peers != joinLater {
 		cfg.Peers = []node.Peer{{ID: f.nodeID, Raft: firstOf(cfg.RaftAdvertise, cfg.RaftAddr)}}
 	}
 	if f.raftCert != "" || f.raftKey != "" || f.raftCA != "" {
@@ -301,8 +301,14 @@ func (f *serveFlags) print(conf sparkconf.Conf) {
 	}
 }
 
+// joinLater in place of a list of peers lets a node wait to be joined.
+const joinLater = "none"
+
 func parsePeers(text string) ([]node.Peer, error) {
 	var out []node.Peer
+	if text == joinLater {
+		return nil, nil
+	}
 	for _, item := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' }) {
 		parts := strings.Split(strings.TrimSpace(item), "=")
 		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" {

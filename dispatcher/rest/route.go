@@ -47,6 +47,12 @@ func (s *Server) table() []*route {
 		{name: "driver", path: "/v1/drivers/{id}", methods: get((*exchange).getDriver)},
 		{name: "events", path: "/v1/events", methods: map[string]func(*exchange){http.MethodGet: (*exchange).events}},
 		{name: "cluster", path: "/v1/cluster", methods: get((*exchange).cluster)},
+		{name: "join", path: "/v1/cluster/join", access: accessWrite, methods: post((*exchange).join)},
+		{name: "remove", path: "/v1/cluster/remove", access: accessWrite, methods: post((*exchange).remove)},
+		{name: "transfer", path: "/v1/cluster/transfer", access: accessWrite, methods: post((*exchange).transfer)},
+		{name: "reset-framework", path: "/v1/cluster/reset-framework", access: accessWrite, methods: post((*exchange).resetFramework)},
+		{name: "snapshot", path: "/v1/cluster/snapshot", access: accessWrite, methods: map[string]func(*exchange){http.MethodGet: (*exchange).saveSnapshot}},
+		{name: "restore", path: "/v1/cluster/restore", access: accessWrite, methods: post((*exchange).restoreSnapshot)},
 		{name: errorRoute, path: "", access: accessNone},
 	}
 	for _, r := range routes {

@@ -62,6 +62,8 @@ type Config struct {
 	TuneMesos func(*mesosutil.DriverConfig)
 	Registry  *prometheus.Registry
 	StopWait  time.Duration
+
+	raftLogger *slog.Logger
 }
 
 // MachineName stands in snapshot archives, so that one of another kind of
@@ -89,6 +91,7 @@ func (c *Config) complete() error {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.raftLogger = c.Logger // raftstore names the node itself
 	c.Logger = c.Logger.With("node", c.ID)
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
@@ -112,7 +115,7 @@ func (c *Config) raftConfig() raftstore.Config {
 	rc := raftstore.Config{
 		NodeID: c.ID, DataDir: c.DataDir, BindAddr: c.RaftAddr, AdvertiseAddr: c.RaftAdvertise,
 		Profile: c.Profile, TLS: c.RaftTLS, Version: commandVersion, MachineName: MachineName,
-		MaxCommandBytes: maxCommand, Logger: c.Logger, Registerer: c.Registry,
+		MaxCommandBytes: maxCommand, Logger: c.raftLogger, Registerer: c.Registry,
 		Transport: c.Transport, Hooks: c.Hooks,
 	}
 	for _, p := range c.Peers {

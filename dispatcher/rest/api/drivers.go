@@ -149,3 +149,12 @@ type ClusterNode struct {
 	LastContact time.Time `json:"lastContact,omitzero"`
 	Problem     string    `json:"problem,omitempty"` // what is wrong with the node
 }
+
+// ClusterChange is what an operator asks of the cluster; which fields count
+// depends on the route.
+type ClusterChange struct {
+	ID       string `json:"id,omitempty"`       // join, remove
+	Raft     string `json:"raft,omitempty"`     // join: host:port of the node for the others
+	NonVoter bool   `json:"nonVoter,omitempty"` // join: it gets the log and has no vote
+	To       string `json:"to,omitempty"`       // transfer; empty: whoever is best placed
+}
