@@ -26,6 +26,7 @@ const (
 	NumberFrameworkEvent Number = 7
 	NumberUpsertNode     Number = 8
 	NumberRemoveNode     Number = 9
+	NumberImportDriver   Number = 10
 )
 
 // command is one row of the table of commands.
@@ -65,6 +66,7 @@ func init() {
 	register(NumberFrameworkEvent, "framework event", 1, applyFrameworkEvent)
 	register(NumberUpsertNode, "upsert node", 1, applyUpsertNode)
 	register(NumberRemoveNode, "remove node", 1, applyRemoveNode)
+	register(NumberImportDriver, "import driver", 1, applyImportDriver)
 }
 
 // Name of the command, for logs and metrics.

@@ -27,7 +27,7 @@ func (n *node) untouched(do func()) {
 func TestEveryCommandNumberIsRegisteredOnce(t *testing.T) {
 	want := map[Number]string{
 		1: "submit driver", 2: "kill driver", 3: "launch drivers", 4: "reject driver", 5: "record statuses",
-		6: "set policy", 7: "framework event", 8: "upsert node", 9: "remove node",
+		6: "set policy", 7: "framework event", 8: "upsert node", 9: "remove node", 10: "import driver",
 	}
 	for n := Number(0); n < 300; n++ {
 		if name, known := want[n]; known && (n.Name() != name || n.Since() != 1) {

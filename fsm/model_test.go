@@ -124,7 +124,7 @@ func (h *history) driver(c Change) {
 		h.t.Fatalf("driver %s was %s; change says %s → %s", d.ID, was, c.From, c.To)
 	}
 	h.stands[d.Seq] = d.State
-	if c.Event == "submit" {
+	if c.Event == "submit" || c.Event == EventImport {
 		if _, again := h.drivers[d.ID]; again {
 			h.t.Fatalf("driver id %s is given twice", d.ID)
 		}
@@ -206,7 +206,7 @@ func (e *entries) body(t *rapid.T, s *State, pick func(string, int) int) (Number
 }
 
 func (e *entries) rare(s *State, d *Driver, pick func(string, int) int) (Number, proto.Message) {
-	switch pick("rare", 6) {
+	switch pick("rare", 7) {
 	case 0, 1:
 		return NumberSetPolicy, &Policy{
 			MaxDrivers: int32(pick("max", 30)), RetainedDrivers: int32(pick("retained", 15)), MaxRetries: int32(pick("retries", 4)),
@@ -222,6 +222,13 @@ func (e *entries) rare(s *State, d *Driver, pick func(string, int) int) (Number,
 		return NumberFrameworkEvent, &fsmpb.FrameworkEvent{Event: events[pick("event", 6)], FrameworkId: id, Master: "m"}
 	case 4:
 		return NumberRejectDriver, &fsmpb.RejectDriver{DriverId: d.ID, Reason: "impossible"}
+	case 5:
+		id, n := []string{"i-1", "i-2", d.ID}[pick("import", 3)], uint32(pick("attempt", 4))
+		return NumberImportDriver, &fsmpb.ImportDriver{
+			FrameworkId: []string{"fw-a", "fw-b"}[pick("id", 2)], Attempt: n, TaskId: TaskID(id, n), Retries: int32(n),
+			State:  []string{"QUEUED", "RUNNING", "RETRYING", "FINISHED"}[pick("state", 4)],
+			Driver: &fsmpb.SubmitDriver{DriverId: id, Supervise: pick("supervise", 2) == 0},
+		}
 	}
 	id := []string{"", "n1", "n2"}[pick("node", 3)]
 	if pick("remove", 2) == 0 {

@@ -20,6 +20,13 @@ import (
 func small(t testing.TB) *node {
 	n := newNode(t)
 	n.keep = true
+	last := &Status{State: int32(TaskFailed)}
+	full13(last)
+	n.ok(NumberImportDriver, &fsmpb.ImportDriver{
+		FrameworkId: "fw", State: string(DriverRetrying), Attempt: 2, TaskId: "imported-retry-2", AgentId: "a", AgentHost: "h", AppId: "fw-imported",
+		LaunchedMs: 43, Retries: 3, WaitS: 4, NotBeforeMs: 4300, Last: last,
+		Driver: &fsmpb.SubmitDriver{DriverId: "imported", Name: "n", Cores: 1, MemMib: 1, Supervise: true, Spec: []byte{1}, SubmittedMs: 42},
+	})
 	n.ok(NumberFrameworkEvent, &fsmpb.FrameworkEvent{Event: FrameworkSubscribe, FrameworkId: "fw", Master: "m:5050", Message: "hello"})
 	n.policy(func(p *Policy) { p.MaxRetries, p.BackoffResetMs, p.DedupWindow = 9, 600_000, 8 })
 	n.ok(NumberUpsertNode, &fsmpb.UpsertNode{Node: &Node{Id: "n1", RaftAddr: "h:1", RestUrl: "r", WebuiUrl: "w", Version: "1", CommandVersion: 1}})

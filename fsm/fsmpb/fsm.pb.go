@@ -307,6 +307,149 @@ func (x *SubmitDriver) GetSubmittedMs() int64 {
 	return 0
 }
 
+// ImportDriver takes over a driver of another dispatcher, in whatever state it
+// is. It is for a cluster that has never subscribed to Mesos: the first one
+// fixes the framework id, and the first subscription ends the import.
+type ImportDriver struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId   string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"` // of the dispatcher that is taken over
+	Driver        *SubmitDriver          `protobuf:"bytes,2,opt,name=driver,proto3" json:"driver,omitempty"`                              // with driver_id and submitted_ms
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`                                // QUEUED, RUNNING or RETRYING
+	Attempt       uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`                           // the number of the latest attempt; none if QUEUED
+	TaskId        string                 `protobuf:"bytes,5,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`                // of that attempt
+	AgentId       string                 `protobuf:"bytes,6,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	AgentHost     string                 `protobuf:"bytes,7,opt,name=agent_host,json=agentHost,proto3" json:"agent_host,omitempty"`
+	AppId         string                 `protobuf:"bytes,8,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"` // the framework id that the driver itself registers with
+	LaunchedMs    int64                  `protobuf:"varint,9,opt,name=launched_ms,json=launchedMs,proto3" json:"launched_ms,omitempty"`
+	Retries       int32                  `protobuf:"varint,10,opt,name=retries,proto3" json:"retries,omitempty"`                              // failed attempts in a row
+	WaitS         int32                  `protobuf:"varint,11,opt,name=wait_s,json=waitS,proto3" json:"wait_s,omitempty"`                     // the back-off that they led to
+	NotBeforeMs   int64                  `protobuf:"varint,12,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"` // earliest next launch, if RETRYING
+	Last          *Status                `protobuf:"bytes,13,opt,name=last,proto3" json:"last,omitempty"`                                     // of the latest attempt, where it is known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportDriver) Reset() {
+	*x = ImportDriver{}
+	mi := &file_fsm_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportDriver) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportDriver) ProtoMessage() {}
+
+func (x *ImportDriver) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportDriver.ProtoReflect.Descriptor instead.
+func (*ImportDriver) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ImportDriver) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *ImportDriver) GetDriver() *SubmitDriver {
+	if x != nil {
+		return x.Driver
+	}
+	return nil
+}
+
+func (x *ImportDriver) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ImportDriver) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ImportDriver) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *ImportDriver) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *ImportDriver) GetAgentHost() string {
+	if x != nil {
+		return x.AgentHost
+	}
+	return ""
+}
+
+func (x *ImportDriver) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *ImportDriver) GetLaunchedMs() int64 {
+	if x != nil {
+		return x.LaunchedMs
+	}
+	return 0
+}
+
+func (x *ImportDriver) GetRetries() int32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *ImportDriver) GetWaitS() int32 {
+	if x != nil {
+		return x.WaitS
+	}
+	return 0
+}
+
+func (x *ImportDriver) GetNotBeforeMs() int64 {
+	if x != nil {
+		return x.NotBeforeMs
+	}
+	return 0
+}
+
+func (x *ImportDriver) GetLast() *Status {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
 type KillDriver struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	DriverId      string                 `protobuf:"bytes,1,opt,name=driver_id,json=driverId,proto3" json:"driver_id,omitempty"`
@@ -317,7 +460,7 @@ type KillDriver struct {
 
 func (x *KillDriver) Reset() {
 	*x = KillDriver{}
-	mi := &file_fsm_proto_msgTypes[3]
+	mi := &file_fsm_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +472,7 @@ func (x *KillDriver) String() string {
 func (*KillDriver) ProtoMessage() {}
 
 func (x *KillDriver) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[3]
+	mi := &file_fsm_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +485,7 @@ func (x *KillDriver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillDriver.ProtoReflect.Descriptor instead.
 func (*KillDriver) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{3}
+	return file_fsm_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *KillDriver) GetDriverId() string {
@@ -369,7 +512,7 @@ type LaunchDrivers struct {
 
 func (x *LaunchDrivers) Reset() {
 	*x = LaunchDrivers{}
-	mi := &file_fsm_proto_msgTypes[4]
+	mi := &file_fsm_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -381,7 +524,7 @@ func (x *LaunchDrivers) String() string {
 func (*LaunchDrivers) ProtoMessage() {}
 
 func (x *LaunchDrivers) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[4]
+	mi := &file_fsm_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -394,7 +537,7 @@ func (x *LaunchDrivers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchDrivers.ProtoReflect.Descriptor instead.
 func (*LaunchDrivers) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{4}
+	return file_fsm_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LaunchDrivers) GetLaunches() []*Launch {
@@ -418,7 +561,7 @@ type Launch struct {
 
 func (x *Launch) Reset() {
 	*x = Launch{}
-	mi := &file_fsm_proto_msgTypes[5]
+	mi := &file_fsm_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +573,7 @@ func (x *Launch) String() string {
 func (*Launch) ProtoMessage() {}
 
 func (x *Launch) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[5]
+	mi := &file_fsm_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +586,7 @@ func (x *Launch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Launch.ProtoReflect.Descriptor instead.
 func (*Launch) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{5}
+	return file_fsm_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Launch) GetDriverId() string {
@@ -499,7 +642,7 @@ type RejectDriver struct {
 
 func (x *RejectDriver) Reset() {
 	*x = RejectDriver{}
-	mi := &file_fsm_proto_msgTypes[6]
+	mi := &file_fsm_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -511,7 +654,7 @@ func (x *RejectDriver) String() string {
 func (*RejectDriver) ProtoMessage() {}
 
 func (x *RejectDriver) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[6]
+	mi := &file_fsm_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -524,7 +667,7 @@ func (x *RejectDriver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectDriver.ProtoReflect.Descriptor instead.
 func (*RejectDriver) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{6}
+	return file_fsm_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RejectDriver) GetDriverId() string {
@@ -550,7 +693,7 @@ type RecordStatuses struct {
 
 func (x *RecordStatuses) Reset() {
 	*x = RecordStatuses{}
-	mi := &file_fsm_proto_msgTypes[7]
+	mi := &file_fsm_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +705,7 @@ func (x *RecordStatuses) String() string {
 func (*RecordStatuses) ProtoMessage() {}
 
 func (x *RecordStatuses) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[7]
+	mi := &file_fsm_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +718,7 @@ func (x *RecordStatuses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordStatuses.ProtoReflect.Descriptor instead.
 func (*RecordStatuses) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{7}
+	return file_fsm_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RecordStatuses) GetStatuses() []*Status {
@@ -608,7 +751,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_fsm_proto_msgTypes[8]
+	mi := &file_fsm_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +763,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[8]
+	mi := &file_fsm_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +776,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{8}
+	return file_fsm_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Status) GetTaskId() string {
@@ -744,7 +887,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_fsm_proto_msgTypes[9]
+	mi := &file_fsm_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +899,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[9]
+	mi := &file_fsm_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +912,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{9}
+	return file_fsm_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Policy) GetMaxDrivers() int32 {
@@ -847,7 +990,7 @@ type FrameworkEvent struct {
 
 func (x *FrameworkEvent) Reset() {
 	*x = FrameworkEvent{}
-	mi := &file_fsm_proto_msgTypes[10]
+	mi := &file_fsm_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +1002,7 @@ func (x *FrameworkEvent) String() string {
 func (*FrameworkEvent) ProtoMessage() {}
 
 func (x *FrameworkEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[10]
+	mi := &file_fsm_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +1015,7 @@ func (x *FrameworkEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FrameworkEvent.ProtoReflect.Descriptor instead.
 func (*FrameworkEvent) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{10}
+	return file_fsm_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FrameworkEvent) GetEvent() string {
@@ -912,7 +1055,7 @@ type UpsertNode struct {
 
 func (x *UpsertNode) Reset() {
 	*x = UpsertNode{}
-	mi := &file_fsm_proto_msgTypes[11]
+	mi := &file_fsm_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1067,7 @@ func (x *UpsertNode) String() string {
 func (*UpsertNode) ProtoMessage() {}
 
 func (x *UpsertNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[11]
+	mi := &file_fsm_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1080,7 @@ func (x *UpsertNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertNode.ProtoReflect.Descriptor instead.
 func (*UpsertNode) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{11}
+	return file_fsm_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpsertNode) GetNode() *Node {
@@ -956,7 +1099,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_fsm_proto_msgTypes[12]
+	mi := &file_fsm_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1111,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[12]
+	mi := &file_fsm_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1124,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{12}
+	return file_fsm_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemoveNode) GetId() string {
@@ -1005,7 +1148,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_fsm_proto_msgTypes[13]
+	mi := &file_fsm_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1160,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[13]
+	mi := &file_fsm_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1173,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{13}
+	return file_fsm_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Node) GetId() string {
@@ -1091,7 +1234,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_proto_msgTypes[14]
+	mi := &file_fsm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1246,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[14]
+	mi := &file_fsm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1259,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{14}
+	return file_fsm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Result) GetCode() uint32 {
@@ -1179,7 +1322,7 @@ type StatusResult struct {
 
 func (x *StatusResult) Reset() {
 	*x = StatusResult{}
-	mi := &file_fsm_proto_msgTypes[15]
+	mi := &file_fsm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1334,7 @@ func (x *StatusResult) String() string {
 func (*StatusResult) ProtoMessage() {}
 
 func (x *StatusResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[15]
+	mi := &file_fsm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1347,7 @@ func (x *StatusResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResult.ProtoReflect.Descriptor instead.
 func (*StatusResult) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{15}
+	return file_fsm_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StatusResult) GetCode() uint32 {
@@ -1238,7 +1381,7 @@ type LaunchResult struct {
 
 func (x *LaunchResult) Reset() {
 	*x = LaunchResult{}
-	mi := &file_fsm_proto_msgTypes[16]
+	mi := &file_fsm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1393,7 @@ func (x *LaunchResult) String() string {
 func (*LaunchResult) ProtoMessage() {}
 
 func (x *LaunchResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[16]
+	mi := &file_fsm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1406,7 @@ func (x *LaunchResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchResult.ProtoReflect.Descriptor instead.
 func (*LaunchResult) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{16}
+	return file_fsm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LaunchResult) GetCode() uint32 {
@@ -1298,7 +1441,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_fsm_proto_msgTypes[17]
+	mi := &file_fsm_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1453,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[17]
+	mi := &file_fsm_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1466,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{17}
+	return file_fsm_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Attempt) GetNumber() uint32 {
@@ -1430,7 +1573,7 @@ type Driver struct {
 
 func (x *Driver) Reset() {
 	*x = Driver{}
-	mi := &file_fsm_proto_msgTypes[18]
+	mi := &file_fsm_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1585,7 @@ func (x *Driver) String() string {
 func (*Driver) ProtoMessage() {}
 
 func (x *Driver) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[18]
+	mi := &file_fsm_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1598,7 @@ func (x *Driver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Driver.ProtoReflect.Descriptor instead.
 func (*Driver) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{18}
+	return file_fsm_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Driver) GetId() string {
@@ -1661,7 +1804,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_fsm_proto_msgTypes[19]
+	mi := &file_fsm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +1816,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[19]
+	mi := &file_fsm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +1829,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{19}
+	return file_fsm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Header) GetMagic() string {
@@ -1786,7 +1929,7 @@ type Framework struct {
 
 func (x *Framework) Reset() {
 	*x = Framework{}
-	mi := &file_fsm_proto_msgTypes[20]
+	mi := &file_fsm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1941,7 @@ func (x *Framework) String() string {
 func (*Framework) ProtoMessage() {}
 
 func (x *Framework) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[20]
+	mi := &file_fsm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1954,7 @@ func (x *Framework) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Framework.ProtoReflect.Descriptor instead.
 func (*Framework) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{20}
+	return file_fsm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Framework) GetState() string {
@@ -1863,7 +2006,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_fsm_proto_msgTypes[21]
+	mi := &file_fsm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +2018,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[21]
+	mi := &file_fsm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +2031,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{21}
+	return file_fsm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -1962,7 +2105,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_fsm_proto_msgTypes[22]
+	mi := &file_fsm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2117,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[22]
+	mi := &file_fsm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2130,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{22}
+	return file_fsm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Request) GetId() []byte {
@@ -2071,7 +2214,24 @@ const file_fsm_proto_rawDesc = "" +
 	"\x04user\x18\v \x01(\tR\x04user\x12\x16\n" +
 	"\x06labels\x18\f \x01(\fR\x06labels\x12\x1b\n" +
 	"\tdriver_id\x18\r \x01(\tR\bdriverId\x12!\n" +
-	"\fsubmitted_ms\x18\x0e \x01(\x03R\vsubmittedMs\"A\n" +
+	"\fsubmitted_ms\x18\x0e \x01(\x03R\vsubmittedMs\"\xad\x03\n" +
+	"\fImportDriver\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x129\n" +
+	"\x06driver\x18\x02 \x01(\v2!.hadispatcher.fsm.v1.SubmitDriverR\x06driver\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x18\n" +
+	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x17\n" +
+	"\atask_id\x18\x05 \x01(\tR\x06taskId\x12\x19\n" +
+	"\bagent_id\x18\x06 \x01(\tR\aagentId\x12\x1d\n" +
+	"\n" +
+	"agent_host\x18\a \x01(\tR\tagentHost\x12\x15\n" +
+	"\x06app_id\x18\b \x01(\tR\x05appId\x12\x1f\n" +
+	"\vlaunched_ms\x18\t \x01(\x03R\n" +
+	"launchedMs\x12\x18\n" +
+	"\aretries\x18\n" +
+	" \x01(\x05R\aretries\x12\x15\n" +
+	"\x06wait_s\x18\v \x01(\x05R\x05waitS\x12\"\n" +
+	"\rnot_before_ms\x18\f \x01(\x03R\vnotBeforeMs\x12/\n" +
+	"\x04last\x18\r \x01(\v2\x1b.hadispatcher.fsm.v1.StatusR\x04last\"A\n" +
 	"\n" +
 	"KillDriver\x12\x1b\n" +
 	"\tdriver_id\x18\x01 \x01(\tR\bdriverId\x12\x16\n" +
@@ -2250,50 +2410,53 @@ func file_fsm_proto_rawDescGZIP() []byte {
 	return file_fsm_proto_rawDescData
 }
 
-var file_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_fsm_proto_goTypes = []any{
 	(*Command)(nil),        // 0: hadispatcher.fsm.v1.Command
 	(*KeyValue)(nil),       // 1: hadispatcher.fsm.v1.KeyValue
 	(*SubmitDriver)(nil),   // 2: hadispatcher.fsm.v1.SubmitDriver
-	(*KillDriver)(nil),     // 3: hadispatcher.fsm.v1.KillDriver
-	(*LaunchDrivers)(nil),  // 4: hadispatcher.fsm.v1.LaunchDrivers
-	(*Launch)(nil),         // 5: hadispatcher.fsm.v1.Launch
-	(*RejectDriver)(nil),   // 6: hadispatcher.fsm.v1.RejectDriver
-	(*RecordStatuses)(nil), // 7: hadispatcher.fsm.v1.RecordStatuses
-	(*Status)(nil),         // 8: hadispatcher.fsm.v1.Status
-	(*Policy)(nil),         // 9: hadispatcher.fsm.v1.Policy
-	(*FrameworkEvent)(nil), // 10: hadispatcher.fsm.v1.FrameworkEvent
-	(*UpsertNode)(nil),     // 11: hadispatcher.fsm.v1.UpsertNode
-	(*RemoveNode)(nil),     // 12: hadispatcher.fsm.v1.RemoveNode
-	(*Node)(nil),           // 13: hadispatcher.fsm.v1.Node
-	(*Result)(nil),         // 14: hadispatcher.fsm.v1.Result
-	(*StatusResult)(nil),   // 15: hadispatcher.fsm.v1.StatusResult
-	(*LaunchResult)(nil),   // 16: hadispatcher.fsm.v1.LaunchResult
-	(*Attempt)(nil),        // 17: hadispatcher.fsm.v1.Attempt
-	(*Driver)(nil),         // 18: hadispatcher.fsm.v1.Driver
-	(*Header)(nil),         // 19: hadispatcher.fsm.v1.Header
-	(*Framework)(nil),      // 20: hadispatcher.fsm.v1.Framework
-	(*Record)(nil),         // 21: hadispatcher.fsm.v1.Record
-	(*Request)(nil),        // 22: hadispatcher.fsm.v1.Request
+	(*ImportDriver)(nil),   // 3: hadispatcher.fsm.v1.ImportDriver
+	(*KillDriver)(nil),     // 4: hadispatcher.fsm.v1.KillDriver
+	(*LaunchDrivers)(nil),  // 5: hadispatcher.fsm.v1.LaunchDrivers
+	(*Launch)(nil),         // 6: hadispatcher.fsm.v1.Launch
+	(*RejectDriver)(nil),   // 7: hadispatcher.fsm.v1.RejectDriver
+	(*RecordStatuses)(nil), // 8: hadispatcher.fsm.v1.RecordStatuses
+	(*Status)(nil),         // 9: hadispatcher.fsm.v1.Status
+	(*Policy)(nil),         // 10: hadispatcher.fsm.v1.Policy
+	(*FrameworkEvent)(nil), // 11: hadispatcher.fsm.v1.FrameworkEvent
+	(*UpsertNode)(nil),     // 12: hadispatcher.fsm.v1.UpsertNode
+	(*RemoveNode)(nil),     // 13: hadispatcher.fsm.v1.RemoveNode
+	(*Node)(nil),           // 14: hadispatcher.fsm.v1.Node
+	(*Result)(nil),         // 15: hadispatcher.fsm.v1.Result
+	(*StatusResult)(nil),   // 16: hadispatcher.fsm.v1.StatusResult
+	(*LaunchResult)(nil),   // 17: hadispatcher.fsm.v1.LaunchResult
+	(*Attempt)(nil),        // 18: hadispatcher.fsm.v1.Attempt
+	(*Driver)(nil),         // 19: hadispatcher.fsm.v1.Driver
+	(*Header)(nil),         // 20: hadispatcher.fsm.v1.Header
+	(*Framework)(nil),      // 21: hadispatcher.fsm.v1.Framework
+	(*Record)(nil),         // 22: hadispatcher.fsm.v1.Record
+	(*Request)(nil),        // 23: hadispatcher.fsm.v1.Request
 }
 var file_fsm_proto_depIdxs = []int32{
-	5,  // 0: hadispatcher.fsm.v1.LaunchDrivers.launches:type_name -> hadispatcher.fsm.v1.Launch
-	8,  // 1: hadispatcher.fsm.v1.RecordStatuses.statuses:type_name -> hadispatcher.fsm.v1.Status
-	13, // 2: hadispatcher.fsm.v1.UpsertNode.node:type_name -> hadispatcher.fsm.v1.Node
-	15, // 3: hadispatcher.fsm.v1.Result.statuses:type_name -> hadispatcher.fsm.v1.StatusResult
-	16, // 4: hadispatcher.fsm.v1.Result.launches:type_name -> hadispatcher.fsm.v1.LaunchResult
-	8,  // 5: hadispatcher.fsm.v1.Attempt.last:type_name -> hadispatcher.fsm.v1.Status
-	17, // 6: hadispatcher.fsm.v1.Driver.attempts:type_name -> hadispatcher.fsm.v1.Attempt
-	9,  // 7: hadispatcher.fsm.v1.Header.policy:type_name -> hadispatcher.fsm.v1.Policy
-	20, // 8: hadispatcher.fsm.v1.Header.framework:type_name -> hadispatcher.fsm.v1.Framework
-	18, // 9: hadispatcher.fsm.v1.Record.driver:type_name -> hadispatcher.fsm.v1.Driver
-	22, // 10: hadispatcher.fsm.v1.Record.request:type_name -> hadispatcher.fsm.v1.Request
-	13, // 11: hadispatcher.fsm.v1.Record.node:type_name -> hadispatcher.fsm.v1.Node
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	2,  // 0: hadispatcher.fsm.v1.ImportDriver.driver:type_name -> hadispatcher.fsm.v1.SubmitDriver
+	9,  // 1: hadispatcher.fsm.v1.ImportDriver.last:type_name -> hadispatcher.fsm.v1.Status
+	6,  // 2: hadispatcher.fsm.v1.LaunchDrivers.launches:type_name -> hadispatcher.fsm.v1.Launch
+	9,  // 3: hadispatcher.fsm.v1.RecordStatuses.statuses:type_name -> hadispatcher.fsm.v1.Status
+	14, // 4: hadispatcher.fsm.v1.UpsertNode.node:type_name -> hadispatcher.fsm.v1.Node
+	16, // 5: hadispatcher.fsm.v1.Result.statuses:type_name -> hadispatcher.fsm.v1.StatusResult
+	17, // 6: hadispatcher.fsm.v1.Result.launches:type_name -> hadispatcher.fsm.v1.LaunchResult
+	9,  // 7: hadispatcher.fsm.v1.Attempt.last:type_name -> hadispatcher.fsm.v1.Status
+	18, // 8: hadispatcher.fsm.v1.Driver.attempts:type_name -> hadispatcher.fsm.v1.Attempt
+	10, // 9: hadispatcher.fsm.v1.Header.policy:type_name -> hadispatcher.fsm.v1.Policy
+	21, // 10: hadispatcher.fsm.v1.Header.framework:type_name -> hadispatcher.fsm.v1.Framework
+	19, // 11: hadispatcher.fsm.v1.Record.driver:type_name -> hadispatcher.fsm.v1.Driver
+	23, // 12: hadispatcher.fsm.v1.Record.request:type_name -> hadispatcher.fsm.v1.Request
+	14, // 13: hadispatcher.fsm.v1.Record.node:type_name -> hadispatcher.fsm.v1.Node
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_fsm_proto_init() }
@@ -2301,7 +2464,7 @@ func file_fsm_proto_init() {
 	if File_fsm_proto != nil {
 		return
 	}
-	file_fsm_proto_msgTypes[21].OneofWrappers = []any{
+	file_fsm_proto_msgTypes[22].OneofWrappers = []any{
 		(*Record_Driver)(nil),
 		(*Record_Request)(nil),
 		(*Record_Node)(nil),
@@ -2312,7 +2475,7 @@ func file_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_proto_rawDesc), len(file_fsm_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
