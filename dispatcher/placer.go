@@ -199,9 +199,11 @@ func (p *placer) step(ctx context.Context) error {
 		p.scan, p.dueAt = false, plan.Wake
 		p.wakeBy(plan.Wake)
 		p.m.unplaced(plan.Unplaced)
-		if plan.Unplaced > 0 {
-			p.revive(ctx)
+		if plan.Unplaced == 0 {
+			p.fresh = false // whoever fell due is placed
+			return nil
 		}
+		p.revive(ctx)
 		return nil
 	}
 }

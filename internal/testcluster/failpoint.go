@@ -125,3 +125,10 @@ func (ts *traps) pass(ctx context.Context, n *Node, name string) error {
 	}
 	return ErrInjected
 }
+
+// DisarmAll takes back every trap that has not snapped, lets go whoever is held,
+// and waits for crashes under way.
+func (c *Cluster) DisarmAll() {
+	c.traps.releaseAll()
+	c.work.Wait()
+}

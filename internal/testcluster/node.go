@@ -27,15 +27,16 @@ type Node struct {
 	mesos *proxy
 	disk  *disk
 
+	life    sync.Mutex // one start, stop or crash at a time
 	mu      sync.Mutex
 	running *node.Node
 }
 
 // Start starts the node on its data.
 func (n *Node) Start(ctx context.Context) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.running != nil {
+	n.life.Lock()
+	defer n.life.Unlock()
+	if n.Up() {
 		return fmt.Errorf("%s runs already", n.ID)
 	}
 	run, err := node.Start(ctx, n.config())
@@ -48,6 +49,8 @@ func (n *Node) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.ID, err)
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.running = run
 	return nil
 }
@@ -103,6 +106,8 @@ func (n *Node) take() *node.Node {
 
 // Stop ends the node in good order.
 func (n *Node) Stop(ctx context.Context) error {
+	n.life.Lock()
+	defer n.life.Unlock()
 	if run := n.take(); run != nil {
 		return run.Close(ctx)
 	}
@@ -113,6 +118,8 @@ func (n *Node) Stop(ctx context.Context) error {
 // clients and to Mesos break, and nothing is flushed or handed over. It is a
 // no-op while the node is down.
 func (n *Node) Crash() {
+	n.life.Lock()
+	defer n.life.Unlock()
 	if run := n.take(); run != nil {
 		n.mesos.drop()
 		run.Crash()
