@@ -27,6 +27,15 @@ const (
 	NumberUpsertNode     Number = 8
 	NumberRemoveNode     Number = 9
 	NumberImportDriver   Number = 10
+
+	NumberRegisterApp            Number = 64
+	NumberAppFrameworkEvent      Number = 65
+	NumberSetTotals              Number = 66
+	NumberLaunchExecutors        Number = 67
+	NumberRecordExecutorStatuses Number = 68
+	NumberKillExecutors          Number = 69
+	NumberExcludeHost            Number = 70
+	NumberStopApp                Number = 71
 )
 
 // command is one row of the table of commands.
@@ -67,6 +76,15 @@ func init() {
 	register(NumberUpsertNode, "upsert node", 1, applyUpsertNode)
 	register(NumberRemoveNode, "remove node", 1, applyRemoveNode)
 	register(NumberImportDriver, "import driver", 1, applyImportDriver)
+
+	register(NumberRegisterApp, "register app", 1, applyRegisterApp)
+	register(NumberAppFrameworkEvent, "app framework event", 1, applyAppFrameworkEvent)
+	register(NumberSetTotals, "set totals", 1, applySetTotals)
+	register(NumberLaunchExecutors, "launch executors", 1, applyLaunchExecutors)
+	register(NumberRecordExecutorStatuses, "record executor statuses", 1, applyRecordExecutorStatuses)
+	register(NumberKillExecutors, "kill executors", 1, applyKillExecutors)
+	register(NumberExcludeHost, "exclude host", 1, applyExcludeHost)
+	register(NumberStopApp, "stop app", 1, applyStopApp)
 }
 
 // Name of the command, for logs and metrics.

@@ -28,6 +28,8 @@ func TestEveryCommandNumberIsRegisteredOnce(t *testing.T) {
 	want := map[Number]string{
 		1: "submit driver", 2: "kill driver", 3: "launch drivers", 4: "reject driver", 5: "record statuses",
 		6: "set policy", 7: "framework event", 8: "upsert node", 9: "remove node", 10: "import driver",
+		64: "register app", 65: "app framework event", 66: "set totals", 67: "launch executors",
+		68: "record executor statuses", 69: "kill executors", 70: "exclude host", 71: "stop app",
 	}
 	for n := Number(0); n < 300; n++ {
 		if name, known := want[n]; known && (n.Name() != name || n.Since() != 1) {

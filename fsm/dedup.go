@@ -36,6 +36,7 @@ func (t *txn) repeated(c *fsmpb.Command) *fsmpb.Result {
 func (t *txn) remember(c *fsmpb.Command, r *fsmpb.Result) {
 	switch Number(c.Number) {
 	case NumberSubmitDriver, NumberKillDriver:
+	case NumberRegisterApp, NumberSetTotals, NumberKillExecutors, NumberExcludeHost, NumberStopApp:
 	default:
 		return
 	}

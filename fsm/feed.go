@@ -11,6 +11,8 @@ const (
 	ChangeFramework
 	ChangePolicy
 	ChangeNode
+	ChangeApp      // ID is that of the application; From and To are its framework's
+	ChangeExecutor // ID is that of the application
 )
 
 // Change is one transition that Apply made. Numbers run without gaps and are
@@ -27,6 +29,9 @@ type Change struct {
 	TaskID string
 	Reason string
 	Driver *Driver // after the change; nil for other kinds
+
+	App      *App      // after the change; nil for other kinds
+	Executor *Executor // after the change; nil for other kinds
 }
 
 // feedLength is how many changes a node can replay. A reader that fell further

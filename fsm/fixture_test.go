@@ -26,10 +26,17 @@ func describe(s *State) string {
 		Drivers     []*Driver
 		Nodes       []*Node
 		Requests    []map[string]any
+		Apps        []*App
+		Executors   []*Executor
 	}
 	out.Index, out.Next, out.Framework, out.Policy, out.Counts = v.Index(), v.NextChange(), v.Framework(), v.Policy(), v.Counts()
 	v.After(0, func(d *Driver) bool { out.Drivers = append(out.Drivers, d); return true })
 	v.Nodes(func(n *Node) bool { out.Nodes = append(out.Nodes, n); return true })
+	v.Apps(func(a *App) bool {
+		out.Apps = append(out.Apps, a)
+		v.Executors(a.ID, func(e *Executor) bool { out.Executors = append(out.Executors, e); return true })
+		return true
+	})
 	v.t.reqOrder.Scan(func(_ uint64, q *request) bool {
 		out.Requests = append(out.Requests, map[string]any{
 			"id": []byte(q.id), "seq": q.seq, "number": q.number, "code": q.code, "driver": q.driverID, "message": q.message,

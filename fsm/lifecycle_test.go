@@ -49,7 +49,7 @@ func goldenTable(text string) (states, events []string, next map[[2]string]strin
 }
 
 func TestEveryPairOfStateAndEventHasItsDefinedAnswer(t *testing.T) {
-	golden := map[string]string{"driver": driverTable, "framework": frameworkTable}
+	golden := map[string]string{"driver": driverTable, "framework": frameworkTable, "executor": executorTable}
 	for _, l := range Lifecycles() {
 		t.Run(l.Name(), func(t *testing.T) {
 			states, events, next := goldenTable(golden[l.Name()])

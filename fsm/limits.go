@@ -135,6 +135,10 @@ func (t *trees) mismatch(h *fsmpb.Header) string {
 		return "requests do not add up"
 	case uint64(t.nodes.Len()) != h.Nodes:
 		return "nodes do not add up"
+	case uint64(t.apps.Len()) != h.Apps:
+		return "applications do not add up"
+	case uint64(t.executors.Len()) != h.Executors, t.live.Len()+t.ended.Len() != t.executors.Len():
+		return "executors do not add up"
 	}
 	return ""
 }

@@ -56,6 +56,7 @@ func checkInvariants(t interface {
 	if v.t.reqOrder.Len() != v.t.requests.Len() || v.t.reqOrder.Len() > int(v.Policy().DedupWindow) {
 		t.Fatalf("%d requests in order, %d by id, window %d", v.t.reqOrder.Len(), v.t.requests.Len(), v.Policy().DedupWindow)
 	}
+	checkExecutors(t, v)
 	if c.Finished > max(int(v.Policy().RetainedDrivers), 1) {
 		t.Fatalf("%d finished drivers kept of %d", c.Finished, v.Policy().RetainedDrivers)
 	}

@@ -19,7 +19,7 @@ import (
 // among it but the reader and writer that a snapshot is handed.
 var allowed = map[string]bool{
 	"bufio": true, "bytes": true, "context": true, "encoding/binary": true, "errors": true, "fmt": true,
-	"hash/crc32": true, "io": true, "math": true, "strconv": true, "strings": true, "sync": true,
+	"hash/crc32": true, "io": true, "math": true, "slices": true, "cmp": true, "strconv": true, "strings": true, "sync": true,
 	"github.com/looplab/fsm": true, "github.com/tidwall/btree": true,
 	"google.golang.org/protobuf/encoding/protodelim": true, "google.golang.org/protobuf/proto": true,
 	"github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpb": true,

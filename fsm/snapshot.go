@@ -56,6 +56,7 @@ func (v *View) write(w io.Writer) error {
 		Drivers:  uint64(v.t.drivers.Len()),
 		Requests: uint64(v.t.reqOrder.Len()),
 		Nodes:    uint64(v.t.nodes.Len()),
+		Apps:     uint64(v.t.apps.Len()), Executors: uint64(v.t.executors.Len()), NextAppSeq: v.s.nextAppSeq,
 	})
 	put := func(r *fsmpb.Record) bool {
 		_, err = delimited.MarshalTo(w, r)
@@ -74,6 +75,16 @@ func (v *View) write(w io.Writer) error {
 	if err == nil {
 		v.t.nodes.Scan(func(_ string, n *Node) bool {
 			return put(&fsmpb.Record{Kind: &fsmpb.Record_Node{Node: n}})
+		})
+	}
+	if err == nil {
+		v.t.apps.Scan(func(_ string, a *App) bool {
+			return put(&fsmpb.Record{Kind: &fsmpb.Record_App{App: appToPB(a)}})
+		})
+	}
+	if err == nil {
+		v.t.executors.Scan(func(_ string, e *Executor) bool {
+			return put(&fsmpb.Record{Kind: &fsmpb.Record_Executor{Executor: executorToPB(e)}})
 		})
 	}
 	return err
@@ -165,7 +176,7 @@ func readSnapshot(r *summingReader) (trees, scalars, error) {
 		return fail("header: %s", why)
 	}
 	tx := &txn{State: &State{t: newTrees(), s: scalarsFromPB(&h)}}
-	for n := uint64(0); n < h.Drivers+h.Requests+h.Nodes; n++ {
+	for n := uint64(0); n < h.Drivers+h.Requests+h.Nodes+h.Apps+h.Executors; n++ {
 		var rec fsmpb.Record
 		if err := limits.UnmarshalFrom(r, &rec); err != nil {
 			return fail("record %d: %v", n, err)
@@ -184,6 +195,18 @@ func readSnapshot(r *summingReader) (trees, scalars, error) {
 			tx.s.nextReq = max(tx.s.nextReq, q.seq+1)
 		case *fsmpb.Record_Node:
 			tx.t.nodes.Set(k.Node.Id, k.Node)
+		case *fsmpb.Record_App:
+			a := appFromPB(k.App)
+			if why := invalidAppRecord(a, &tx.s); why != "" {
+				return fail("application %q: %s", a.ID, why)
+			}
+			tx.t.apps.Set(a.ID, a)
+		case *fsmpb.Record_Executor:
+			e := executorFromPB(k.Executor)
+			if why := tx.t.invalidExecutor(e); why != "" {
+				return fail("executor %d of %q: %s", e.Number, e.AppID, why)
+			}
+			tx.enterExecutor(e)
 		default:
 			return fail("record %d is of a kind that this program does not know", n)
 		}
@@ -201,6 +224,7 @@ func scalarsFromPB(h *fsmpb.Header) scalars {
 	s := freshScalars()
 	s.index, s.timeMs = h.Index, h.TimeMs
 	s.nextSeq, s.nextFinish, s.nextChange = h.NextSeq, h.NextFinishSeq, h.NextChange
+	s.nextAppSeq = max(h.NextAppSeq, 1)
 	if h.Policy != nil {
 		s.policy = h.Policy
 	}

@@ -68,6 +68,7 @@ func small(t testing.TB) *node {
 		n.status(at["retrying"]+"-retry-1", state)
 	}
 	n.status(at["retrying"], TaskKilled)
+	smallApps(n)
 	return n
 }
 

@@ -42,6 +42,11 @@ type trees struct {
 	requests *btree.Map[string, *request] // by request id
 	reqOrder *btree.Map[uint64, *request] // oldest first
 	nodes    *btree.Map[string, *Node]
+
+	apps      *btree.Map[string, *App]      // by id
+	executors *btree.Map[string, *Executor] // by application and number
+	live      *btree.Map[string, *Executor] // those that are not terminal
+	ended     *btree.Map[string, *Executor] // terminal, by application and EndSeq
 }
 
 // treeDegree keeps nodes small: every Apply after a View copies one node a level
@@ -60,6 +65,11 @@ func newTrees() trees {
 		requests: btree.NewMap[string, *request](treeDegree),
 		reqOrder: btree.NewMap[uint64, *request](treeDegree),
 		nodes:    btree.NewMap[string, *Node](treeDegree),
+
+		apps:      btree.NewMap[string, *App](treeDegree),
+		executors: btree.NewMap[string, *Executor](treeDegree),
+		live:      btree.NewMap[string, *Executor](treeDegree),
+		ended:     btree.NewMap[string, *Executor](treeDegree),
 	}
 }
 
@@ -68,6 +78,7 @@ func (t *trees) copy() trees {
 		drivers: t.drivers.IsoCopy(), bySeq: t.bySeq.IsoCopy(), waiting: t.waiting.IsoCopy(),
 		retrying: t.retrying.IsoCopy(), active: t.active.IsoCopy(), finished: t.finished.IsoCopy(),
 		requests: t.requests.IsoCopy(), reqOrder: t.reqOrder.IsoCopy(), nodes: t.nodes.IsoCopy(),
+		apps: t.apps.IsoCopy(), executors: t.executors.IsoCopy(), live: t.live.IsoCopy(), ended: t.ended.IsoCopy(),
 	}
 }
 
@@ -96,6 +107,7 @@ type scalars struct {
 	nextFinish uint64
 	nextReq    uint64
 	nextChange uint64
+	nextAppSeq uint64
 	policy     *Policy // never changed in place
 	framework  Framework
 }
@@ -109,6 +121,8 @@ type State struct {
 	driverFSM *Lifecycle
 	fwFSM     *Lifecycle
 	feed      *Feed
+
+	executorFSM *Lifecycle
 }
 
 // New returns an empty state.
@@ -119,19 +133,23 @@ func New() *State {
 		driverFSM: driverLifecycle(),
 		fwFSM:     frameworkLifecycle(),
 		feed:      newFeed(),
+
+		executorFSM: executorLifecycle(),
 	}
 }
 
 func freshScalars() scalars {
 	return scalars{
-		nextSeq: 1, nextFinish: 1, nextReq: 1, nextChange: 1,
+		nextSeq: 1, nextFinish: 1, nextReq: 1, nextChange: 1, nextAppSeq: 1,
 		policy:    DefaultPolicy(),
 		framework: Framework{State: FrameworkNew},
 	}
 }
 
 // Lifecycles are the tables behind the state, for diagrams and documents.
-func Lifecycles() []*Lifecycle { return []*Lifecycle{driverLifecycle(), frameworkLifecycle()} }
+func Lifecycles() []*Lifecycle {
+	return []*Lifecycle{driverLifecycle(), frameworkLifecycle(), executorLifecycle()}
+}
 
 // Apply carries out one log entry and returns the encoded result. It never
 // fails: what cannot be done is refused, in the same way on every node.

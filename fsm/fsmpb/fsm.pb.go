@@ -1228,6 +1228,7 @@ type Result struct {
 	Launches        []*LaunchResult        `protobuf:"bytes,5,rep,name=launches,proto3" json:"launches,omitempty"`
 	RepeatedRequest bool                   `protobuf:"varint,6,opt,name=repeated_request,json=repeatedRequest,proto3" json:"repeated_request,omitempty"` // this is the outcome of an earlier request with the same id
 	Index           uint64                 `protobuf:"varint,7,opt,name=index,proto3" json:"index,omitempty"`
+	AppId           string                 `protobuf:"bytes,20,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1309,6 +1310,13 @@ func (x *Result) GetIndex() uint64 {
 		return x.Index
 	}
 	return 0
+}
+
+func (x *Result) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
 }
 
 type StatusResult struct {
@@ -1798,6 +1806,9 @@ type Header struct {
 	Drivers       uint64                 `protobuf:"varint,10,opt,name=drivers,proto3" json:"drivers,omitempty"`
 	Requests      uint64                 `protobuf:"varint,11,opt,name=requests,proto3" json:"requests,omitempty"`
 	Nodes         uint64                 `protobuf:"varint,12,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	Apps          uint64                 `protobuf:"varint,20,opt,name=apps,proto3" json:"apps,omitempty"`
+	Executors     uint64                 `protobuf:"varint,21,opt,name=executors,proto3" json:"executors,omitempty"`
+	NextAppSeq    uint64                 `protobuf:"varint,22,opt,name=next_app_seq,json=nextAppSeq,proto3" json:"next_app_seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1916,6 +1927,27 @@ func (x *Header) GetNodes() uint64 {
 	return 0
 }
 
+func (x *Header) GetApps() uint64 {
+	if x != nil {
+		return x.Apps
+	}
+	return 0
+}
+
+func (x *Header) GetExecutors() uint64 {
+	if x != nil {
+		return x.Executors
+	}
+	return 0
+}
+
+func (x *Header) GetNextAppSeq() uint64 {
+	if x != nil {
+		return x.NextAppSeq
+	}
+	return 0
+}
+
 type Framework struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
@@ -1999,6 +2031,8 @@ type Record struct {
 	//	*Record_Driver
 	//	*Record_Request
 	//	*Record_Node
+	//	*Record_App
+	//	*Record_Executor
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2068,6 +2102,24 @@ func (x *Record) GetNode() *Node {
 	return nil
 }
 
+func (x *Record) GetApp() *App {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_App); ok {
+			return x.App
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetExecutor() *Executor {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Executor); ok {
+			return x.Executor
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -2084,11 +2136,23 @@ type Record_Node struct {
 	Node *Node `protobuf:"bytes,3,opt,name=node,proto3,oneof"`
 }
 
+type Record_App struct {
+	App *App `protobuf:"bytes,20,opt,name=app,proto3,oneof"`
+}
+
+type Record_Executor struct {
+	Executor *Executor `protobuf:"bytes,21,opt,name=executor,proto3,oneof"`
+}
+
 func (*Record_Driver) isRecord_Kind() {}
 
 func (*Record_Request) isRecord_Kind() {}
 
 func (*Record_Node) isRecord_Kind() {}
+
+func (*Record_App) isRecord_Kind() {}
+
+func (*Record_Executor) isRecord_Kind() {}
 
 type Request struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2180,6 +2244,1148 @@ func (x *Request) GetSeq() uint64 {
 		return x.Seq
 	}
 	return 0
+}
+
+// RegisterApp makes an application known, or replaces the specification of one
+// that is known already and not stopped.
+type RegisterApp struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	AppId            string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Name             string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Spec             []byte                 `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`                                                    // opaque to fsm
+	FrameworkId      string                 `protobuf:"bytes,4,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`                   // to register with; empty: Mesos chooses one
+	MaxAgentFailures int32                  `protobuf:"varint,5,opt,name=max_agent_failures,json=maxAgentFailures,proto3" json:"max_agent_failures,omitempty"` // that exclude an agent; 0: never
+	ExcludeMs        int64                  `protobuf:"varint,6,opt,name=exclude_ms,json=excludeMs,proto3" json:"exclude_ms,omitempty"`                        // for how long; 0: for good
+	Totals           []*ProfileTotal        `protobuf:"bytes,7,rep,name=totals,proto3" json:"totals,omitempty"`                                                // wanted from the start
+	User             string                 `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *RegisterApp) Reset() {
+	*x = RegisterApp{}
+	mi := &file_fsm_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterApp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterApp) ProtoMessage() {}
+
+func (x *RegisterApp) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterApp.ProtoReflect.Descriptor instead.
+func (*RegisterApp) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RegisterApp) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *RegisterApp) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RegisterApp) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *RegisterApp) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *RegisterApp) GetMaxAgentFailures() int32 {
+	if x != nil {
+		return x.MaxAgentFailures
+	}
+	return 0
+}
+
+func (x *RegisterApp) GetExcludeMs() int64 {
+	if x != nil {
+		return x.ExcludeMs
+	}
+	return 0
+}
+
+func (x *RegisterApp) GetTotals() []*ProfileTotal {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+func (x *RegisterApp) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+// ProfileTotal is how many executors of one resource profile are wanted. Zero
+// amounts are the application's own.
+type ProfileTotal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Profile       uint32                 `protobuf:"varint,1,opt,name=profile,proto3" json:"profile,omitempty"` // 0: the default profile
+	Total         int64                  `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	Cores         int64                  `protobuf:"varint,3,opt,name=cores,proto3" json:"cores,omitempty"`
+	HeapMib       int64                  `protobuf:"varint,4,opt,name=heap_mib,json=heapMib,proto3" json:"heap_mib,omitempty"`
+	MemMib        int64                  `protobuf:"varint,5,opt,name=mem_mib,json=memMib,proto3" json:"mem_mib,omitempty"` // of the container
+	Gpus          int64                  `protobuf:"varint,6,opt,name=gpus,proto3" json:"gpus,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileTotal) Reset() {
+	*x = ProfileTotal{}
+	mi := &file_fsm_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileTotal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileTotal) ProtoMessage() {}
+
+func (x *ProfileTotal) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileTotal.ProtoReflect.Descriptor instead.
+func (*ProfileTotal) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ProfileTotal) GetProfile() uint32 {
+	if x != nil {
+		return x.Profile
+	}
+	return 0
+}
+
+func (x *ProfileTotal) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ProfileTotal) GetCores() int64 {
+	if x != nil {
+		return x.Cores
+	}
+	return 0
+}
+
+func (x *ProfileTotal) GetHeapMib() int64 {
+	if x != nil {
+		return x.HeapMib
+	}
+	return 0
+}
+
+func (x *ProfileTotal) GetMemMib() int64 {
+	if x != nil {
+		return x.MemMib
+	}
+	return 0
+}
+
+func (x *ProfileTotal) GetGpus() int64 {
+	if x != nil {
+		return x.Gpus
+	}
+	return 0
+}
+
+type AppFrameworkEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Event         *FrameworkEvent        `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppFrameworkEvent) Reset() {
+	*x = AppFrameworkEvent{}
+	mi := &file_fsm_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppFrameworkEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppFrameworkEvent) ProtoMessage() {}
+
+func (x *AppFrameworkEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppFrameworkEvent.ProtoReflect.Descriptor instead.
+func (*AppFrameworkEvent) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AppFrameworkEvent) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *AppFrameworkEvent) GetEvent() *FrameworkEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// SetTotals replaces what is wanted, and the hosts that are preferred.
+type SetTotals struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Totals        []*ProfileTotal        `protobuf:"bytes,2,rep,name=totals,proto3" json:"totals,omitempty"`
+	Hosts         []string               `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTotals) Reset() {
+	*x = SetTotals{}
+	mi := &file_fsm_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTotals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTotals) ProtoMessage() {}
+
+func (x *SetTotals) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTotals.ProtoReflect.Descriptor instead.
+func (*SetTotals) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SetTotals) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *SetTotals) GetTotals() []*ProfileTotal {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+func (x *SetTotals) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+// LaunchExecutors records intents. Nothing is sent to Mesos before this commits.
+type LaunchExecutors struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Launches      []*ExecutorLaunch      `protobuf:"bytes,2,rep,name=launches,proto3" json:"launches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LaunchExecutors) Reset() {
+	*x = LaunchExecutors{}
+	mi := &file_fsm_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LaunchExecutors) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LaunchExecutors) ProtoMessage() {}
+
+func (x *LaunchExecutors) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LaunchExecutors.ProtoReflect.Descriptor instead.
+func (*LaunchExecutors) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *LaunchExecutors) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *LaunchExecutors) GetLaunches() []*ExecutorLaunch {
+	if x != nil {
+		return x.Launches
+	}
+	return nil
+}
+
+type ExecutorLaunch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // the number it will have; guards a race
+	Profile       uint32                 `protobuf:"varint,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	AgentId       string                 `protobuf:"bytes,3,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	Host          string                 `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
+	Cores         int64                  `protobuf:"varint,5,opt,name=cores,proto3" json:"cores,omitempty"`
+	MemMib        int64                  `protobuf:"varint,6,opt,name=mem_mib,json=memMib,proto3" json:"mem_mib,omitempty"`
+	Gpus          int64                  `protobuf:"varint,7,opt,name=gpus,proto3" json:"gpus,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorLaunch) Reset() {
+	*x = ExecutorLaunch{}
+	mi := &file_fsm_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorLaunch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorLaunch) ProtoMessage() {}
+
+func (x *ExecutorLaunch) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorLaunch.ProtoReflect.Descriptor instead.
+func (*ExecutorLaunch) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ExecutorLaunch) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ExecutorLaunch) GetProfile() uint32 {
+	if x != nil {
+		return x.Profile
+	}
+	return 0
+}
+
+func (x *ExecutorLaunch) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *ExecutorLaunch) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ExecutorLaunch) GetCores() int64 {
+	if x != nil {
+		return x.Cores
+	}
+	return 0
+}
+
+func (x *ExecutorLaunch) GetMemMib() int64 {
+	if x != nil {
+		return x.MemMib
+	}
+	return 0
+}
+
+func (x *ExecutorLaunch) GetGpus() int64 {
+	if x != nil {
+		return x.Gpus
+	}
+	return 0
+}
+
+type RecordExecutorStatuses struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Statuses      []*Status              `protobuf:"bytes,2,rep,name=statuses,proto3" json:"statuses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordExecutorStatuses) Reset() {
+	*x = RecordExecutorStatuses{}
+	mi := &file_fsm_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordExecutorStatuses) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordExecutorStatuses) ProtoMessage() {}
+
+func (x *RecordExecutorStatuses) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordExecutorStatuses.ProtoReflect.Descriptor instead.
+func (*RecordExecutorStatuses) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RecordExecutorStatuses) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *RecordExecutorStatuses) GetStatuses() []*Status {
+	if x != nil {
+		return x.Statuses
+	}
+	return nil
+}
+
+// KillExecutors is carried out for all of them, or refused.
+type KillExecutors struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	TaskIds       []string               `protobuf:"bytes,2,rep,name=task_ids,json=taskIds,proto3" json:"task_ids,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KillExecutors) Reset() {
+	*x = KillExecutors{}
+	mi := &file_fsm_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KillExecutors) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KillExecutors) ProtoMessage() {}
+
+func (x *KillExecutors) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KillExecutors.ProtoReflect.Descriptor instead.
+func (*KillExecutors) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *KillExecutors) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *KillExecutors) GetTaskIds() []string {
+	if x != nil {
+		return x.TaskIds
+	}
+	return nil
+}
+
+func (x *KillExecutors) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ExcludeHost keeps executors off a host, or off one agent.
+type ExcludeHost struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	AgentId       string                 `protobuf:"bytes,3,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`  // in place of host
+	UntilMs       int64                  `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // 0: for good
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Lift          bool                   `protobuf:"varint,6,opt,name=lift,proto3" json:"lift,omitempty"` // takes the exclusion back, and forgets failures
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExcludeHost) Reset() {
+	*x = ExcludeHost{}
+	mi := &file_fsm_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExcludeHost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExcludeHost) ProtoMessage() {}
+
+func (x *ExcludeHost) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExcludeHost.ProtoReflect.Descriptor instead.
+func (*ExcludeHost) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ExcludeHost) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *ExcludeHost) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ExcludeHost) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *ExcludeHost) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *ExcludeHost) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ExcludeHost) GetLift() bool {
+	if x != nil {
+		return x.Lift
+	}
+	return false
+}
+
+// StopApp ends an application: its executors are drained.
+type StopApp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopApp) Reset() {
+	*x = StopApp{}
+	mi := &file_fsm_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopApp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopApp) ProtoMessage() {}
+
+func (x *StopApp) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopApp.ProtoReflect.Descriptor instead.
+func (*StopApp) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *StopApp) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *StopApp) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Exclusion is what is held against one agent or host.
+type Exclusion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentId       string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Failures      uint32                 `protobuf:"varint,3,opt,name=failures,proto3" json:"failures,omitempty"`
+	Excluded      bool                   `protobuf:"varint,4,opt,name=excluded,proto3" json:"excluded,omitempty"`
+	UntilMs       int64                  `protobuf:"varint,5,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // 0: for good
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exclusion) Reset() {
+	*x = Exclusion{}
+	mi := &file_fsm_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exclusion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exclusion) ProtoMessage() {}
+
+func (x *Exclusion) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exclusion.ProtoReflect.Descriptor instead.
+func (*Exclusion) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Exclusion) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *Exclusion) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Exclusion) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *Exclusion) GetExcluded() bool {
+	if x != nil {
+		return x.Excluded
+	}
+	return false
+}
+
+func (x *Exclusion) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *Exclusion) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type App struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Id               string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Seq              uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	Name             string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Spec             []byte                 `protobuf:"bytes,4,opt,name=spec,proto3" json:"spec,omitempty"`
+	User             string                 `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
+	Framework        *Framework             `protobuf:"bytes,6,opt,name=framework,proto3" json:"framework,omitempty"`
+	Totals           []*ProfileTotal        `protobuf:"bytes,7,rep,name=totals,proto3" json:"totals,omitempty"`
+	Hosts            []string               `protobuf:"bytes,8,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	Exclusions       []*Exclusion           `protobuf:"bytes,9,rep,name=exclusions,proto3" json:"exclusions,omitempty"`
+	MaxAgentFailures int32                  `protobuf:"varint,10,opt,name=max_agent_failures,json=maxAgentFailures,proto3" json:"max_agent_failures,omitempty"`
+	ExcludeMs        int64                  `protobuf:"varint,11,opt,name=exclude_ms,json=excludeMs,proto3" json:"exclude_ms,omitempty"`
+	NextNumber       uint64                 `protobuf:"varint,12,opt,name=next_number,json=nextNumber,proto3" json:"next_number,omitempty"`
+	NextEnd          uint64                 `protobuf:"varint,13,opt,name=next_end,json=nextEnd,proto3" json:"next_end,omitempty"`
+	Stopped          bool                   `protobuf:"varint,14,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	StopReason       string                 `protobuf:"bytes,15,opt,name=stop_reason,json=stopReason,proto3" json:"stop_reason,omitempty"`
+	RegisteredMs     int64                  `protobuf:"varint,16,opt,name=registered_ms,json=registeredMs,proto3" json:"registered_ms,omitempty"`
+	StoppedMs        int64                  `protobuf:"varint,17,opt,name=stopped_ms,json=stoppedMs,proto3" json:"stopped_ms,omitempty"`
+	TotalsMs         int64                  `protobuf:"varint,18,opt,name=totals_ms,json=totalsMs,proto3" json:"totals_ms,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *App) Reset() {
+	*x = App{}
+	mi := &file_fsm_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *App) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*App) ProtoMessage() {}
+
+func (x *App) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use App.ProtoReflect.Descriptor instead.
+func (*App) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *App) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *App) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *App) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *App) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *App) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *App) GetFramework() *Framework {
+	if x != nil {
+		return x.Framework
+	}
+	return nil
+}
+
+func (x *App) GetTotals() []*ProfileTotal {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+func (x *App) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+func (x *App) GetExclusions() []*Exclusion {
+	if x != nil {
+		return x.Exclusions
+	}
+	return nil
+}
+
+func (x *App) GetMaxAgentFailures() int32 {
+	if x != nil {
+		return x.MaxAgentFailures
+	}
+	return 0
+}
+
+func (x *App) GetExcludeMs() int64 {
+	if x != nil {
+		return x.ExcludeMs
+	}
+	return 0
+}
+
+func (x *App) GetNextNumber() uint64 {
+	if x != nil {
+		return x.NextNumber
+	}
+	return 0
+}
+
+func (x *App) GetNextEnd() uint64 {
+	if x != nil {
+		return x.NextEnd
+	}
+	return 0
+}
+
+func (x *App) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
+}
+
+func (x *App) GetStopReason() string {
+	if x != nil {
+		return x.StopReason
+	}
+	return ""
+}
+
+func (x *App) GetRegisteredMs() int64 {
+	if x != nil {
+		return x.RegisteredMs
+	}
+	return 0
+}
+
+func (x *App) GetStoppedMs() int64 {
+	if x != nil {
+		return x.StoppedMs
+	}
+	return 0
+}
+
+func (x *App) GetTotalsMs() int64 {
+	if x != nil {
+		return x.TotalsMs
+	}
+	return 0
+}
+
+type Executor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Profile       uint32                 `protobuf:"varint,4,opt,name=profile,proto3" json:"profile,omitempty"`
+	AgentId       string                 `protobuf:"bytes,5,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	Host          string                 `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	Cores         int64                  `protobuf:"varint,7,opt,name=cores,proto3" json:"cores,omitempty"`
+	MemMib        int64                  `protobuf:"varint,8,opt,name=mem_mib,json=memMib,proto3" json:"mem_mib,omitempty"`
+	Gpus          int64                  `protobuf:"varint,9,opt,name=gpus,proto3" json:"gpus,omitempty"`
+	FrameworkId   string                 `protobuf:"bytes,10,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	LaunchedMs    int64                  `protobuf:"varint,11,opt,name=launched_ms,json=launchedMs,proto3" json:"launched_ms,omitempty"`
+	StartedMs     int64                  `protobuf:"varint,12,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
+	RunningMs     int64                  `protobuf:"varint,13,opt,name=running_ms,json=runningMs,proto3" json:"running_ms,omitempty"`
+	EndedMs       int64                  `protobuf:"varint,14,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`
+	EndSeq        uint64                 `protobuf:"varint,15,opt,name=end_seq,json=endSeq,proto3" json:"end_seq,omitempty"`
+	Last          *Status                `protobuf:"bytes,16,opt,name=last,proto3" json:"last,omitempty"`
+	Dropped       bool                   `protobuf:"varint,17,opt,name=dropped,proto3" json:"dropped,omitempty"` // it never reached an agent
+	Reason        string                 `protobuf:"bytes,18,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Executor) Reset() {
+	*x = Executor{}
+	mi := &file_fsm_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Executor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Executor) ProtoMessage() {}
+
+func (x *Executor) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Executor.ProtoReflect.Descriptor instead.
+func (*Executor) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Executor) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *Executor) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Executor) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Executor) GetProfile() uint32 {
+	if x != nil {
+		return x.Profile
+	}
+	return 0
+}
+
+func (x *Executor) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *Executor) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Executor) GetCores() int64 {
+	if x != nil {
+		return x.Cores
+	}
+	return 0
+}
+
+func (x *Executor) GetMemMib() int64 {
+	if x != nil {
+		return x.MemMib
+	}
+	return 0
+}
+
+func (x *Executor) GetGpus() int64 {
+	if x != nil {
+		return x.Gpus
+	}
+	return 0
+}
+
+func (x *Executor) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *Executor) GetLaunchedMs() int64 {
+	if x != nil {
+		return x.LaunchedMs
+	}
+	return 0
+}
+
+func (x *Executor) GetStartedMs() int64 {
+	if x != nil {
+		return x.StartedMs
+	}
+	return 0
+}
+
+func (x *Executor) GetRunningMs() int64 {
+	if x != nil {
+		return x.RunningMs
+	}
+	return 0
+}
+
+func (x *Executor) GetEndedMs() int64 {
+	if x != nil {
+		return x.EndedMs
+	}
+	return 0
+}
+
+func (x *Executor) GetEndSeq() uint64 {
+	if x != nil {
+		return x.EndSeq
+	}
+	return 0
+}
+
+func (x *Executor) GetLast() *Status {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Executor) GetDropped() bool {
+	if x != nil {
+		return x.Dropped
+	}
+	return false
+}
+
+func (x *Executor) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 var File_fsm_proto protoreflect.FileDescriptor
@@ -2299,7 +3505,7 @@ const file_fsm_proto_rawDesc = "" +
 	"\brest_url\x18\x03 \x01(\tR\arestUrl\x12\x1b\n" +
 	"\twebui_url\x18\x04 \x01(\tR\bwebuiUrl\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12'\n" +
-	"\x0fcommand_version\x18\x06 \x01(\rR\x0ecommandVersion\"\x92\x02\n" +
+	"\x0fcommand_version\x18\x06 \x01(\rR\x0ecommandVersion\"\xa9\x02\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x1b\n" +
 	"\tdriver_id\x18\x02 \x01(\tR\bdriverId\x12\x18\n" +
@@ -2307,7 +3513,8 @@ const file_fsm_proto_rawDesc = "" +
 	"\bstatuses\x18\x04 \x03(\v2!.hadispatcher.fsm.v1.StatusResultR\bstatuses\x12=\n" +
 	"\blaunches\x18\x05 \x03(\v2!.hadispatcher.fsm.v1.LaunchResultR\blaunches\x12)\n" +
 	"\x10repeated_request\x18\x06 \x01(\bR\x0frepeatedRequest\x12\x14\n" +
-	"\x05index\x18\a \x01(\x04R\x05index\"S\n" +
+	"\x05index\x18\a \x01(\x04R\x05index\x12\x15\n" +
+	"\x06app_id\x18\x14 \x01(\tR\x05appId\"S\n" +
 	"\fStatusResult\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x12\n" +
 	"\x04kill\x18\x02 \x01(\bR\x04kill\x12\x1b\n" +
@@ -2362,7 +3569,7 @@ const file_fsm_proto_rawDesc = "" +
 	"\rnot_before_ms\x18\x17 \x01(\x03R\vnotBeforeMs\x12\x14\n" +
 	"\x05drops\x18\x18 \x01(\x05R\x05drops\x12\x16\n" +
 	"\x06reason\x18\x19 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06labels\x18\x1a \x01(\fR\x06labels\"\x8a\x03\n" +
+	"\x06labels\x18\x1a \x01(\fR\x06labels\"\xde\x03\n" +
 	"\x06Header\x12\x14\n" +
 	"\x05magic\x18\x01 \x01(\tR\x05magic\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x14\n" +
@@ -2377,17 +3584,23 @@ const file_fsm_proto_rawDesc = "" +
 	"\adrivers\x18\n" +
 	" \x01(\x04R\adrivers\x12\x1a\n" +
 	"\brequests\x18\v \x01(\x04R\brequests\x12\x14\n" +
-	"\x05nodes\x18\f \x01(\x04R\x05nodes\"~\n" +
+	"\x05nodes\x18\f \x01(\x04R\x05nodes\x12\x12\n" +
+	"\x04apps\x18\x14 \x01(\x04R\x04apps\x12\x1c\n" +
+	"\texecutors\x18\x15 \x01(\x04R\texecutors\x12 \n" +
+	"\fnext_app_seq\x18\x16 \x01(\x04R\n" +
+	"nextAppSeq\"~\n" +
 	"\tFramework\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
 	"\x06master\x18\x03 \x01(\tR\x06master\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x19\n" +
-	"\bsince_ms\x18\x05 \x01(\x03R\asinceMs\"\xb2\x01\n" +
+	"\bsince_ms\x18\x05 \x01(\x03R\asinceMs\"\x9d\x02\n" +
 	"\x06Record\x125\n" +
 	"\x06driver\x18\x01 \x01(\v2\x1b.hadispatcher.fsm.v1.DriverH\x00R\x06driver\x128\n" +
 	"\arequest\x18\x02 \x01(\v2\x1c.hadispatcher.fsm.v1.RequestH\x00R\arequest\x12/\n" +
-	"\x04node\x18\x03 \x01(\v2\x19.hadispatcher.fsm.v1.NodeH\x00R\x04nodeB\x06\n" +
+	"\x04node\x18\x03 \x01(\v2\x19.hadispatcher.fsm.v1.NodeH\x00R\x04node\x12,\n" +
+	"\x03app\x18\x14 \x01(\v2\x18.hadispatcher.fsm.v1.AppH\x00R\x03app\x12;\n" +
+	"\bexecutor\x18\x15 \x01(\v2\x1d.hadispatcher.fsm.v1.ExecutorH\x00R\bexecutorB\x06\n" +
 	"\x04kind\"\xb0\x01\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12 \n" +
@@ -2396,7 +3609,115 @@ const file_fsm_proto_rawDesc = "" +
 	"\x04code\x18\x04 \x01(\rR\x04code\x12\x1b\n" +
 	"\tdriver_id\x18\x05 \x01(\tR\bdriverId\x12\x18\n" +
 	"\amessage\x18\x06 \x01(\tR\amessage\x12\x10\n" +
-	"\x03seq\x18\a \x01(\x04R\x03seqB2Z0github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpbb\x06proto3"
+	"\x03seq\x18\a \x01(\x04R\x03seq\"\x8b\x02\n" +
+	"\vRegisterApp\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04spec\x18\x03 \x01(\fR\x04spec\x12!\n" +
+	"\fframework_id\x18\x04 \x01(\tR\vframeworkId\x12,\n" +
+	"\x12max_agent_failures\x18\x05 \x01(\x05R\x10maxAgentFailures\x12\x1d\n" +
+	"\n" +
+	"exclude_ms\x18\x06 \x01(\x03R\texcludeMs\x129\n" +
+	"\x06totals\x18\a \x03(\v2!.hadispatcher.fsm.v1.ProfileTotalR\x06totals\x12\x12\n" +
+	"\x04user\x18\b \x01(\tR\x04user\"\x9c\x01\n" +
+	"\fProfileTotal\x12\x18\n" +
+	"\aprofile\x18\x01 \x01(\rR\aprofile\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x14\n" +
+	"\x05cores\x18\x03 \x01(\x03R\x05cores\x12\x19\n" +
+	"\bheap_mib\x18\x04 \x01(\x03R\aheapMib\x12\x17\n" +
+	"\amem_mib\x18\x05 \x01(\x03R\x06memMib\x12\x12\n" +
+	"\x04gpus\x18\x06 \x01(\x03R\x04gpus\"e\n" +
+	"\x11AppFrameworkEvent\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x129\n" +
+	"\x05event\x18\x02 \x01(\v2#.hadispatcher.fsm.v1.FrameworkEventR\x05event\"s\n" +
+	"\tSetTotals\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x129\n" +
+	"\x06totals\x18\x02 \x03(\v2!.hadispatcher.fsm.v1.ProfileTotalR\x06totals\x12\x14\n" +
+	"\x05hosts\x18\x03 \x03(\tR\x05hosts\"i\n" +
+	"\x0fLaunchExecutors\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12?\n" +
+	"\blaunches\x18\x02 \x03(\v2#.hadispatcher.fsm.v1.ExecutorLaunchR\blaunches\"\xb4\x01\n" +
+	"\x0eExecutorLaunch\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x18\n" +
+	"\aprofile\x18\x02 \x01(\rR\aprofile\x12\x19\n" +
+	"\bagent_id\x18\x03 \x01(\tR\aagentId\x12\x12\n" +
+	"\x04host\x18\x04 \x01(\tR\x04host\x12\x14\n" +
+	"\x05cores\x18\x05 \x01(\x03R\x05cores\x12\x17\n" +
+	"\amem_mib\x18\x06 \x01(\x03R\x06memMib\x12\x12\n" +
+	"\x04gpus\x18\a \x01(\x03R\x04gpus\"h\n" +
+	"\x16RecordExecutorStatuses\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x127\n" +
+	"\bstatuses\x18\x02 \x03(\v2\x1b.hadispatcher.fsm.v1.StatusR\bstatuses\"Y\n" +
+	"\rKillExecutors\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x19\n" +
+	"\btask_ids\x18\x02 \x03(\tR\ataskIds\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x9a\x01\n" +
+	"\vExcludeHost\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x19\n" +
+	"\bagent_id\x18\x03 \x01(\tR\aagentId\x12\x19\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04lift\x18\x06 \x01(\bR\x04lift\"8\n" +
+	"\aStopApp\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xa5\x01\n" +
+	"\tExclusion\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x1a\n" +
+	"\bfailures\x18\x03 \x01(\rR\bfailures\x12\x1a\n" +
+	"\bexcluded\x18\x04 \x01(\bR\bexcluded\x12\x19\n" +
+	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xd7\x04\n" +
+	"\x03App\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04spec\x18\x04 \x01(\fR\x04spec\x12\x12\n" +
+	"\x04user\x18\x05 \x01(\tR\x04user\x12<\n" +
+	"\tframework\x18\x06 \x01(\v2\x1e.hadispatcher.fsm.v1.FrameworkR\tframework\x129\n" +
+	"\x06totals\x18\a \x03(\v2!.hadispatcher.fsm.v1.ProfileTotalR\x06totals\x12\x14\n" +
+	"\x05hosts\x18\b \x03(\tR\x05hosts\x12>\n" +
+	"\n" +
+	"exclusions\x18\t \x03(\v2\x1e.hadispatcher.fsm.v1.ExclusionR\n" +
+	"exclusions\x12,\n" +
+	"\x12max_agent_failures\x18\n" +
+	" \x01(\x05R\x10maxAgentFailures\x12\x1d\n" +
+	"\n" +
+	"exclude_ms\x18\v \x01(\x03R\texcludeMs\x12\x1f\n" +
+	"\vnext_number\x18\f \x01(\x04R\n" +
+	"nextNumber\x12\x19\n" +
+	"\bnext_end\x18\r \x01(\x04R\anextEnd\x12\x18\n" +
+	"\astopped\x18\x0e \x01(\bR\astopped\x12\x1f\n" +
+	"\vstop_reason\x18\x0f \x01(\tR\n" +
+	"stopReason\x12#\n" +
+	"\rregistered_ms\x18\x10 \x01(\x03R\fregisteredMs\x12\x1d\n" +
+	"\n" +
+	"stopped_ms\x18\x11 \x01(\x03R\tstoppedMs\x12\x1b\n" +
+	"\ttotals_ms\x18\x12 \x01(\x03R\btotalsMs\"\xf4\x03\n" +
+	"\bExecutor\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x18\n" +
+	"\aprofile\x18\x04 \x01(\rR\aprofile\x12\x19\n" +
+	"\bagent_id\x18\x05 \x01(\tR\aagentId\x12\x12\n" +
+	"\x04host\x18\x06 \x01(\tR\x04host\x12\x14\n" +
+	"\x05cores\x18\a \x01(\x03R\x05cores\x12\x17\n" +
+	"\amem_mib\x18\b \x01(\x03R\x06memMib\x12\x12\n" +
+	"\x04gpus\x18\t \x01(\x03R\x04gpus\x12!\n" +
+	"\fframework_id\x18\n" +
+	" \x01(\tR\vframeworkId\x12\x1f\n" +
+	"\vlaunched_ms\x18\v \x01(\x03R\n" +
+	"launchedMs\x12\x1d\n" +
+	"\n" +
+	"started_ms\x18\f \x01(\x03R\tstartedMs\x12\x1d\n" +
+	"\n" +
+	"running_ms\x18\r \x01(\x03R\trunningMs\x12\x19\n" +
+	"\bended_ms\x18\x0e \x01(\x03R\aendedMs\x12\x17\n" +
+	"\aend_seq\x18\x0f \x01(\x04R\x06endSeq\x12/\n" +
+	"\x04last\x18\x10 \x01(\v2\x1b.hadispatcher.fsm.v1.StatusR\x04last\x12\x18\n" +
+	"\adropped\x18\x11 \x01(\bR\adropped\x12\x16\n" +
+	"\x06reason\x18\x12 \x01(\tR\x06reasonB2Z0github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpbb\x06proto3"
 
 var (
 	file_fsm_proto_rawDescOnce sync.Once
@@ -2410,32 +3731,45 @@ func file_fsm_proto_rawDescGZIP() []byte {
 	return file_fsm_proto_rawDescData
 }
 
-var file_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_fsm_proto_goTypes = []any{
-	(*Command)(nil),        // 0: hadispatcher.fsm.v1.Command
-	(*KeyValue)(nil),       // 1: hadispatcher.fsm.v1.KeyValue
-	(*SubmitDriver)(nil),   // 2: hadispatcher.fsm.v1.SubmitDriver
-	(*ImportDriver)(nil),   // 3: hadispatcher.fsm.v1.ImportDriver
-	(*KillDriver)(nil),     // 4: hadispatcher.fsm.v1.KillDriver
-	(*LaunchDrivers)(nil),  // 5: hadispatcher.fsm.v1.LaunchDrivers
-	(*Launch)(nil),         // 6: hadispatcher.fsm.v1.Launch
-	(*RejectDriver)(nil),   // 7: hadispatcher.fsm.v1.RejectDriver
-	(*RecordStatuses)(nil), // 8: hadispatcher.fsm.v1.RecordStatuses
-	(*Status)(nil),         // 9: hadispatcher.fsm.v1.Status
-	(*Policy)(nil),         // 10: hadispatcher.fsm.v1.Policy
-	(*FrameworkEvent)(nil), // 11: hadispatcher.fsm.v1.FrameworkEvent
-	(*UpsertNode)(nil),     // 12: hadispatcher.fsm.v1.UpsertNode
-	(*RemoveNode)(nil),     // 13: hadispatcher.fsm.v1.RemoveNode
-	(*Node)(nil),           // 14: hadispatcher.fsm.v1.Node
-	(*Result)(nil),         // 15: hadispatcher.fsm.v1.Result
-	(*StatusResult)(nil),   // 16: hadispatcher.fsm.v1.StatusResult
-	(*LaunchResult)(nil),   // 17: hadispatcher.fsm.v1.LaunchResult
-	(*Attempt)(nil),        // 18: hadispatcher.fsm.v1.Attempt
-	(*Driver)(nil),         // 19: hadispatcher.fsm.v1.Driver
-	(*Header)(nil),         // 20: hadispatcher.fsm.v1.Header
-	(*Framework)(nil),      // 21: hadispatcher.fsm.v1.Framework
-	(*Record)(nil),         // 22: hadispatcher.fsm.v1.Record
-	(*Request)(nil),        // 23: hadispatcher.fsm.v1.Request
+	(*Command)(nil),                // 0: hadispatcher.fsm.v1.Command
+	(*KeyValue)(nil),               // 1: hadispatcher.fsm.v1.KeyValue
+	(*SubmitDriver)(nil),           // 2: hadispatcher.fsm.v1.SubmitDriver
+	(*ImportDriver)(nil),           // 3: hadispatcher.fsm.v1.ImportDriver
+	(*KillDriver)(nil),             // 4: hadispatcher.fsm.v1.KillDriver
+	(*LaunchDrivers)(nil),          // 5: hadispatcher.fsm.v1.LaunchDrivers
+	(*Launch)(nil),                 // 6: hadispatcher.fsm.v1.Launch
+	(*RejectDriver)(nil),           // 7: hadispatcher.fsm.v1.RejectDriver
+	(*RecordStatuses)(nil),         // 8: hadispatcher.fsm.v1.RecordStatuses
+	(*Status)(nil),                 // 9: hadispatcher.fsm.v1.Status
+	(*Policy)(nil),                 // 10: hadispatcher.fsm.v1.Policy
+	(*FrameworkEvent)(nil),         // 11: hadispatcher.fsm.v1.FrameworkEvent
+	(*UpsertNode)(nil),             // 12: hadispatcher.fsm.v1.UpsertNode
+	(*RemoveNode)(nil),             // 13: hadispatcher.fsm.v1.RemoveNode
+	(*Node)(nil),                   // 14: hadispatcher.fsm.v1.Node
+	(*Result)(nil),                 // 15: hadispatcher.fsm.v1.Result
+	(*StatusResult)(nil),           // 16: hadispatcher.fsm.v1.StatusResult
+	(*LaunchResult)(nil),           // 17: hadispatcher.fsm.v1.LaunchResult
+	(*Attempt)(nil),                // 18: hadispatcher.fsm.v1.Attempt
+	(*Driver)(nil),                 // 19: hadispatcher.fsm.v1.Driver
+	(*Header)(nil),                 // 20: hadispatcher.fsm.v1.Header
+	(*Framework)(nil),              // 21: hadispatcher.fsm.v1.Framework
+	(*Record)(nil),                 // 22: hadispatcher.fsm.v1.Record
+	(*Request)(nil),                // 23: hadispatcher.fsm.v1.Request
+	(*RegisterApp)(nil),            // 24: hadispatcher.fsm.v1.RegisterApp
+	(*ProfileTotal)(nil),           // 25: hadispatcher.fsm.v1.ProfileTotal
+	(*AppFrameworkEvent)(nil),      // 26: hadispatcher.fsm.v1.AppFrameworkEvent
+	(*SetTotals)(nil),              // 27: hadispatcher.fsm.v1.SetTotals
+	(*LaunchExecutors)(nil),        // 28: hadispatcher.fsm.v1.LaunchExecutors
+	(*ExecutorLaunch)(nil),         // 29: hadispatcher.fsm.v1.ExecutorLaunch
+	(*RecordExecutorStatuses)(nil), // 30: hadispatcher.fsm.v1.RecordExecutorStatuses
+	(*KillExecutors)(nil),          // 31: hadispatcher.fsm.v1.KillExecutors
+	(*ExcludeHost)(nil),            // 32: hadispatcher.fsm.v1.ExcludeHost
+	(*StopApp)(nil),                // 33: hadispatcher.fsm.v1.StopApp
+	(*Exclusion)(nil),              // 34: hadispatcher.fsm.v1.Exclusion
+	(*App)(nil),                    // 35: hadispatcher.fsm.v1.App
+	(*Executor)(nil),               // 36: hadispatcher.fsm.v1.Executor
 }
 var file_fsm_proto_depIdxs = []int32{
 	2,  // 0: hadispatcher.fsm.v1.ImportDriver.driver:type_name -> hadispatcher.fsm.v1.SubmitDriver
@@ -2452,11 +3786,22 @@ var file_fsm_proto_depIdxs = []int32{
 	19, // 11: hadispatcher.fsm.v1.Record.driver:type_name -> hadispatcher.fsm.v1.Driver
 	23, // 12: hadispatcher.fsm.v1.Record.request:type_name -> hadispatcher.fsm.v1.Request
 	14, // 13: hadispatcher.fsm.v1.Record.node:type_name -> hadispatcher.fsm.v1.Node
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	35, // 14: hadispatcher.fsm.v1.Record.app:type_name -> hadispatcher.fsm.v1.App
+	36, // 15: hadispatcher.fsm.v1.Record.executor:type_name -> hadispatcher.fsm.v1.Executor
+	25, // 16: hadispatcher.fsm.v1.RegisterApp.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
+	11, // 17: hadispatcher.fsm.v1.AppFrameworkEvent.event:type_name -> hadispatcher.fsm.v1.FrameworkEvent
+	25, // 18: hadispatcher.fsm.v1.SetTotals.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
+	29, // 19: hadispatcher.fsm.v1.LaunchExecutors.launches:type_name -> hadispatcher.fsm.v1.ExecutorLaunch
+	9,  // 20: hadispatcher.fsm.v1.RecordExecutorStatuses.statuses:type_name -> hadispatcher.fsm.v1.Status
+	21, // 21: hadispatcher.fsm.v1.App.framework:type_name -> hadispatcher.fsm.v1.Framework
+	25, // 22: hadispatcher.fsm.v1.App.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
+	34, // 23: hadispatcher.fsm.v1.App.exclusions:type_name -> hadispatcher.fsm.v1.Exclusion
+	9,  // 24: hadispatcher.fsm.v1.Executor.last:type_name -> hadispatcher.fsm.v1.Status
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_fsm_proto_init() }
@@ -2468,6 +3813,8 @@ func file_fsm_proto_init() {
 		(*Record_Driver)(nil),
 		(*Record_Request)(nil),
 		(*Record_Node)(nil),
+		(*Record_App)(nil),
+		(*Record_Executor)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2475,7 +3822,7 @@ func file_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_proto_rawDesc), len(file_fsm_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

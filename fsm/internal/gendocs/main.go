@@ -42,7 +42,14 @@ terminal states are never left.
 	"framework": `
 The framework is our registration with Mesos. Its id is committed before the
 first offer is used. Only an operator leads out of TORN_DOWN and REMOVED, because
-a new id while drivers may run under the old one would make them orphans.
+a new id while drivers may run under the old one would make them orphans. Each
+application in client mode has a framework, with this lifecycle, of its own.
+`,
+	"executor": `
+An executor is one task of an application in client mode. The intent to launch
+it is committed (LAUNCHING) before Mesos hears of it, and so is a kill
+(DRAINING). One that ended is never started again: another one, with the next
+number, takes its place for as long as the wanted total asks for it.
 `,
 }
 
