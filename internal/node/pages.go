@@ -1,18 +1,31 @@
 package node
 
 import (
-	"fmt"
 	"net/http"
+
+	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/ui"
 )
 
-// pages are the web pages of the node.
+const (
+	keyHistoryURL = "spark.mesos.dispatcher.historyServer.url"
+	keyProxyURL   = "spark.mesos.proxy.baseURL"
+)
+
+// pages are the web pages of the node. A wrong address in the properties costs
+// the links that it would lead to, not the node.
 func (n *Node) pages() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/" {
-			http.NotFound(w, r)
-			return
+	cfg := ui.Config{
+		NodeID: n.cfg.ID, Version: n.cfg.Version, RESTURL: n.RESTURL(),
+		HistoryServerURL: n.cfg.Spark.Text(keyHistoryURL, ""), ProxyBaseURL: n.cfg.Spark.Text(keyProxyURL, ""),
+		Logger: n.cfg.Logger,
+	}
+	pages, err := ui.New(cfg, n.leader)
+	if err != nil {
+		n.cfg.Logger.Warn("the pages have no links to the history server and to sandboxes", "error", err)
+		cfg.HistoryServerURL, cfg.ProxyBaseURL = "", ""
+		if pages, err = ui.New(cfg, n.leader); err != nil {
+			return http.NotFoundHandler()
 		}
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprintf(w, "ha-dispatcher node %s\n%s/v1/drivers\n%s/v1/cluster\n/readyz\n/metrics\n", n.cfg.ID, n.RESTURL(), n.RESTURL())
-	})
+	}
+	return pages
 }

@@ -1,0 +1,153 @@
+package ui
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ha-dispatcher/ha-dispatcher/fsm"
+	"github.com/ha-dispatcher/ha-dispatcher/internal/fixture"
+)
+
+// screenshots is a directory to keep the pictures in, for people to look at.
+const screenshotsEnv = "HA_DISPATCHER_SCREENSHOTS"
+
+func findChromium() (string, error) {
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		return "", &fixture.UnavailableError{Name: "chromium", Missing: "no program chromium", Remedy: "install Debian's package chromium"}
+	}
+	return path, nil
+}
+
+// browse runs one headless Chromium and returns what it printed and complained
+// of. It talks to nobody but the address of the page.
+func browse(t *testing.T, chromium, address string, flags ...string) (out, log string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	args := append([]string{
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
+		"--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--user-data-dir=" + t.TempDir(),
+		"--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000",
+	}, flags...)
+	cmd := fixture.Command(ctx, chromium, append(args, address)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("chromium: %v\n%s", err, stderr.String())
+	}
+	return stdout.String(), stderr.String()
+}
+
+// complaints are the lines of a page's console: errors of scripts, files that
+// did not load, violations of the Content-Security-Policy.
+func complaints(log string) (lines []string) {
+	for line := range strings.SplitSeq(log, "\n") {
+		if strings.Contains(line, "CONSOLE") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func TestPagesInABrowser(t *testing.T) {
+	chromium, err := findChromium()
+	fixture.Require(t, "chromium", err)
+	b := newBackend(t)
+	ids := b.full()
+	server := httptest.NewServer(b.pages(testConfig()))
+	defer server.Close()
+	empty := httptest.NewServer(newBackend(t).pages(testConfig()))
+	defer empty.Close()
+	for name, tc := range map[string]struct {
+		address string
+		want    []string
+	}{
+		"index": {server.URL + "/", []string{"Queued Drivers:", "Launched Drivers:", "Finished Drivers:",
+			"Supervise drivers waiting for retry:", ids[fsm.DriverRunning]}},
+		"driver":  {server.URL + "/driver?id=" + ids[fsm.DriverRetrying], []string{"Driver state:", "RETRYING", "-retry-2", "*********(redacted)"}},
+		"path":    {server.URL + "/driver/" + ids[fsm.DriverFailed], []string{"Command exited with status 1"}},
+		"list":    {server.URL + "/drivers?q=killed", []string{ids[fsm.DriverKilled]}},
+		"cluster": {server.URL + "/cluster", []string{"10.0.0.3:7079", "leader"}},
+		"empty":   {empty.URL + "/", []string{"No driver has been submitted yet", "mesos://10.0.0.1:7077"}},
+		"unknown": {server.URL + "/driver?id=x", []string{"Cannot find driver x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dom, log := browse(t, chromium, tc.address, "--dump-dom")
+			wantAll(t, dom, tc.want...)
+			// The script has run: it shows its button.
+			button := between(t, dom, `<button id="refresh"`, ">")
+			if strings.Contains(button, "hidden") {
+				t.Errorf("the refresh button is hidden: %s", button)
+			}
+			for _, line := range complaints(log) {
+				if name == "unknown" && strings.Contains(line, "404") {
+					continue
+				}
+				t.Error(line)
+			}
+		})
+	}
+}
+
+// The probe is what the tests above rely on: that an error would be seen.
+func TestBrowserReportsWhatThePolicyForbids(t *testing.T) {
+	chromium, err := findChromium()
+	fixture.Require(t, "chromium", err)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Security-Policy", policy)
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<!DOCTYPE html><title>x</title><p id=p>clean</p><script>document.getElementById("p").textContent = "run"</script>`)
+	}))
+	defer server.Close()
+	dom, log := browse(t, chromium, server.URL, "--dump-dom")
+	if !strings.Contains(dom, "clean") || len(complaints(log)) == 0 {
+		t.Errorf("inline script ran, or nobody complained:\n%s\n%s", dom, log)
+	}
+}
+
+func TestScreenshots(t *testing.T) {
+	dir := os.Getenv(screenshotsEnv)
+	chromium, err := findChromium()
+	fixture.Require(t, "chromium", err)
+	b := newBackend(t)
+	ids := b.full()
+	server := httptest.NewServer(b.pages(testConfig()))
+	defer server.Close()
+	empty := httptest.NewServer(newBackend(t).pages(Config{NodeID: "n1", RESTURL: "http://10.0.0.1:7077", Location: time.UTC}))
+	defer empty.Close()
+	for name, address := range map[string]string{
+		"index": server.URL, "driver": server.URL + "/driver?id=" + ids[fsm.DriverRetrying], "list": server.URL + "/drivers",
+		"cluster": server.URL + "/cluster", "empty": empty.URL,
+	} {
+		for _, size := range []string{"1440,1400", "390,1600"} {
+			for _, scheme := range []string{"light", "dark"} {
+				width, _, _ := strings.Cut(size, ",")
+				picture := filepath.Join(t.TempDir(), name+"-"+width+"-"+scheme+".png")
+				if dir != "" {
+					picture = filepath.Join(dir, filepath.Base(picture))
+				} else if name != "index" {
+					continue // one of each kind proves that they can be made
+				}
+				flags := []string{"--screenshot=" + picture, "--window-size=" + size}
+				if scheme == "dark" {
+					flags = append(flags, "--blink-settings=preferredColorScheme=0")
+				}
+				browse(t, chromium, address, flags...)
+				if info, err := os.Stat(picture); err != nil || info.Size() < 10_000 {
+					t.Errorf("%s: %v, %+v", picture, err, info)
+				}
+			}
+		}
+	}
+}
