@@ -56,8 +56,9 @@ func binary(t *testing.T) string {
 	return path
 }
 
-// patience bounds each wait for a condition.
-const patience = 60 * time.Second
+// patience bounds each wait for a condition; a JVM on a busy machine may well take
+// a minute.
+const patience = 3 * time.Minute
 
 // eventually waits for a condition; problem says why it does not hold yet, and
 // is empty when it does.
