@@ -55,6 +55,10 @@ type Config struct {
 	// refused for good, or that another scheduler took over. Default 15 s.
 	Resubscribe time.Duration
 
+	// AwaitImport keeps a new cluster from registering a framework of its own
+	// until the import of another dispatcher's drivers is complete.
+	AwaitImport bool
+
 	// Location is the time zone in the ids of submissions. Default local.
 	Location   *time.Location
 	Clock      func() time.Time // default time.Now

@@ -144,6 +144,11 @@ func (l *Leader) lead(ctx context.Context) {
 			l.awaitFrameworkChange(ctx, fw.State)
 			continue
 		}
+		if err := l.awaitsImport(fw); err != nil {
+			l.setStatus(LeaderStatus{Leading: true, Err: err})
+			l.awaitFrameworkChange(ctx, fw.State)
+			continue
+		}
 		began := l.cfg.Clock()
 		err := l.subscribe(ctx, fw.ID)
 		if ctx.Err() != nil {

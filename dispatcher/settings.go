@@ -32,6 +32,9 @@ const (
 	keyHoldFor        = "spark.mesos.dispatcher.holdFor"           // ours
 )
 
+// keyAwaitMigration is ours.
+const keyAwaitMigration = "spark.mesos.dispatcher.awaitMigration"
+
 // PolicyOf reads the replicated part of the configuration. The error joins one
 // *sparkconf.ValueError for each wrong value.
 func PolicyOf(conf sparkconf.Conf) (*fsm.Policy, error) {
@@ -60,6 +63,7 @@ func ConfigOf(conf sparkconf.Conf) (Config, error) {
 		ReconcileEvery: r.duration(keyReconcileEvery, 15*time.Minute),
 		HoldAfter:      r.duration(keyHoldAfter, 30*time.Second),
 		HoldFor:        r.duration(keyHoldFor, time.Minute),
+		AwaitImport:    r.boolean(keyAwaitMigration, false),
 	}
 	if c.HoldAfter == 0 {
 		c.HoldAfter = -1 // never

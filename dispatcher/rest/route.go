@@ -53,6 +53,7 @@ func (s *Server) table() []*route {
 		{name: "reset-framework", path: "/v1/cluster/reset-framework", access: accessWrite, methods: post((*exchange).resetFramework)},
 		{name: "snapshot", path: "/v1/cluster/snapshot", access: accessWrite, methods: map[string]func(*exchange){http.MethodGet: (*exchange).saveSnapshot}},
 		{name: "restore", path: "/v1/cluster/restore", access: accessWrite, methods: post((*exchange).restoreSnapshot)},
+		{name: "import", path: "/v1/admin/import", access: accessWrite, methods: post((*exchange).importDrivers)},
 		{name: errorRoute, path: "", access: accessNone},
 	}
 	for _, r := range routes {

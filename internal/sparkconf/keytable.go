@@ -17,6 +17,8 @@ var keyTable = []Key{
 		Doc: "attributes an agent must have to get executors: attribute:value,value;attribute:value"},
 	{Name: "spark.mesos.containerizer", Type: TypeChoice, Choices: []string{"docker", "mesos"}, Default: "docker", Since: "2.1.0", Readers: Application | Submission,
 		Doc: "containerizer of tasks that have a Docker image"},
+	{Name: "spark.mesos.dispatcher.awaitMigration", Type: TypeBool, Default: "false", Since: "ext", Readers: Dispatcher,
+		Doc: "a new cluster waits for 'ha-dispatcher migrate' and registers no framework of its own before"},
 	{Name: "spark.mesos.dispatcher.command", Type: TypeText, Since: "ext", Readers: Submission,
 		Doc: "runs the driver as this shell command instead of spark-submit; no application resource, main class or Spark home is needed then"},
 	{Name: "spark.mesos.dispatcher.driver.gpus", Type: TypeInt, Default: "0", Min: atLeast(0), Since: "ext", Readers: Submission,
