@@ -70,6 +70,10 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	undo = append(undo, func() { n.webLn.Close() })
 	if dc.NewMesos == nil {
 		dc.NewMesos = cfg.mesosFactory(n.WebURL())
+		// What is wrong with it is to show now, not when this node comes to lead.
+		if _, err := dc.NewMesos("", nil); err != nil {
+			return nil, fmt.Errorf("mesos: %w", err)
+		}
 	}
 
 	rc := cfg.raftConfig()

@@ -40,9 +40,9 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("%s runs already", n.ID)
 	}
 	run, err := node.Start(ctx, n.config())
-	// A child of this process holds a copy of every socket between its fork and
-	// its exec, so a port may stay taken for a moment after a crash.
-	for tries := 0; errors.Is(err, raftstore.ErrAddrInUse) && tries < 400; tries++ {
+	// A child of this process holds a copy of every socket and lock between its
+	// fork and its exec, so both may stay taken for a moment after a crash.
+	for tries := 0; (errors.Is(err, raftstore.ErrAddrInUse) || errors.Is(err, raftstore.ErrLocked)) && tries < 400; tries++ {
 		time.Sleep(poll)
 		run, err = node.Start(ctx, n.config())
 	}
