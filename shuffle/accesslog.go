@@ -52,7 +52,7 @@ func (a *accessLog) failure(text string, args ...any) {
 		return
 	}
 	if n := a.dropped.Swap(0); n > 0 {
-		args = append(args, "failuresNotLogged", n)
+		args = append(args, "failures_not_logged", n)
 	}
 	a.log.Warn(text, args...)
 }

@@ -60,7 +60,7 @@ func (s *Service) removed(app string, cleanup bool, r *registry.Removed) {
 	for _, e := range r.Executors {
 		s.store.Forget(e.Location)
 	}
-	s.log.Info("Application removed", "app", app, "cleanupLocalDirs", cleanup, "executors", len(r.Executors))
+	s.log.Info("Application removed", "app", app, "cleanup_local_dirs", cleanup, "executors", len(r.Executors))
 	if len(r.Shared) > 0 {
 		s.log.Warn("directories are kept because other applications registered them too", "app", app, "dirs", r.Shared)
 	}
@@ -94,7 +94,7 @@ func (s *Service) deleteDirs(ctx context.Context) {
 
 func (s *Service) deleteDir(m registry.Removal) {
 	outcome := "deleted"
-	err := error(nil)
+	var err error
 	if s.registry.Claimed(m) {
 		outcome = "kept"
 		s.log.Warn("a directory is kept because it was registered again", "app", m.App, "dir", m.Dir)

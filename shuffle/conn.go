@@ -105,7 +105,7 @@ func (c *conn) serve() error {
 			return c.readFailed(err)
 		}
 		if err := c.handle(f); err != nil {
-			c.out.flush()
+			_ = c.out.flush() // the answers before; err says why there are no more
 			if errors.As(err, new(errHangUp)) {
 				c.linger()
 			}
@@ -131,9 +131,7 @@ func (c *conn) readFailed(err error) error {
 	case errors.As(err, &refused):
 		c.s.metrics.refused.WithLabelValues(refusal(err)).Inc()
 		if refused.Known {
-			c.out.frame(wire.Frame{Type: wire.RPCFailure, RequestID: refused.RequestID,
-				Error: "java.lang.IllegalArgumentException: " + refused.Error()})
-			c.out.flush()
+			c.lastWords(refused.RequestID, fmt.Errorf("java.lang.IllegalArgumentException: %w", refused))
 			c.linger()
 		}
 		return err
@@ -149,20 +147,27 @@ func (c *conn) readFailed(err error) error {
 	case errors.Is(err, auth.ErrTampered):
 		c.s.metrics.refused.WithLabelValues("tampered").Inc()
 		return err
-	case err == io.EOF, errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return nil
 	}
 	return err
+}
+
+// lastWords answers a request before the connection is closed; the answer may
+// be lost with it.
+func (c *conn) lastWords(requestID int64, err error) {
+	_ = c.fail(requestID, err)
+	_ = c.out.flush()
 }
 
 // linger lets the peer read the last answer: closing a socket with unread
 // input would reset the connection and could destroy it.
 func (c *conn) linger() {
 	if tcp, ok := c.nc.(*net.TCPConn); ok {
-		tcp.CloseWrite()
+		_ = tcp.CloseWrite() // on a broken connection there is nobody to say it to
 	}
 	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
-	io.CopyN(io.Discard, c.nc, lingerBytes)
+	_, _ = io.CopyN(io.Discard, c.nc, lingerBytes)
 }
 
 const (
@@ -199,7 +204,7 @@ func (c *conn) handle(f wire.Frame) error {
 		return c.fail(f.RequestID, unsupported("Cannot handle shuffle block merge"))
 	case wire.UploadStream:
 		err := unsupported("Cannot handle shuffle block merge")
-		c.fail(f.RequestID, err)
+		c.lastWords(f.RequestID, err)
 		return errHangUp{err} // its raw bytes follow, and nobody wants them
 	}
 	return errHangUp{fmt.Errorf("%w: %s is not a request", wire.ErrMalformed, f.Type)}
@@ -215,12 +220,12 @@ func (c *conn) authenticate(f wire.Frame) error {
 	if err != nil {
 		c.failures++
 		c.s.metrics.auth.WithLabelValues("unknown", "failed").Inc()
-		c.fail(f.RequestID, fmt.Errorf("java.lang.IllegalArgumentException: %w", err))
+		failed := c.fail(f.RequestID, fmt.Errorf("java.lang.IllegalArgumentException: %w", err))
 		var e *auth.Error
 		if errors.As(err, &e) && e.Fatal || c.failures >= maxHandshakes {
 			return errHangUp{err}
 		}
-		return nil
+		return failed
 	}
 	if err := c.out.frame(wire.Frame{Type: wire.RPCResponse, RequestID: f.RequestID, Body: reply}); err != nil {
 		return err

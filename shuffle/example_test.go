@@ -3,8 +3,8 @@ package shuffle_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 
 	"github.com/ha-dispatcher/ha-dispatcher/shuffle"
@@ -19,7 +19,7 @@ func Example() {
 		return
 	}
 	cfg.Addr = "127.0.0.1:0" // 7337 in real life
-	cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	cfg.Log = slog.New(slog.DiscardHandler)
 	service, err := shuffle.New(cfg)
 	if err != nil {
 		fmt.Println(err)
@@ -32,7 +32,7 @@ func Example() {
 	go func() { done <- service.Serve(ctx) }()
 
 	health := httptest.NewRecorder()
-	service.Handler().ServeHTTP(health, httptest.NewRequest("GET", "/healthz", nil))
+	service.Handler().ServeHTTP(health, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 	fmt.Println(health.Code)
 	cancel()
 	fmt.Println(<-done)

@@ -26,7 +26,7 @@ func (s *Service) health(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(map[string]any{"status": status, "addr": s.Addr().String(),
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "addr": s.Addr().String(),
 		"apps": apps, "executors": executors, "connections": s.connections()})
 }
 

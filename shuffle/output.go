@@ -1,6 +1,7 @@
 package shuffle
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -89,7 +90,7 @@ func (o *output) block(head []byte, b blocks.Block) error {
 	for off := int64(0); off < b.Len; {
 		room := o.buf[len(o.buf):gatherSize]
 		n, err := b.ReadAt(room[:min(int64(len(room)), b.Len-off)], off)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			if off > 0 {
 				return fmt.Errorf("block cut short at %d of %d bytes: %w", off, b.Len, err)
 			}

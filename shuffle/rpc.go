@@ -139,8 +139,8 @@ func (c *conn) registerExecutor(m wire.RegisterExecutor) error {
 	if replaced != nil {
 		c.s.store.Forget(replaced.Location)
 	}
-	c.s.log.Info("Registered executor", "app", m.AppID, "executor", m.ExecID, "dirs", m.LocalDirs, "subDirs", m.SubDirs,
-		"shuffleManager", m.ShuffleManager, "remote", c.remote)
+	c.s.log.Info("Registered executor", "app", m.AppID, "executor", m.ExecID, "dirs", m.LocalDirs, "sub_dirs", m.SubDirs,
+		"shuffle_manager", m.ShuffleManager, "remote", c.remote)
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (c *conn) registerDriver(m wire.RegisterDriver) error {
 		return fmt.Errorf("java.lang.RuntimeException: %w", err)
 	}
 	c.s.log.Info("Received registration request from app", "app", m.AppID, "remote", c.remote,
-		"heartbeatTimeoutMs", m.HeartbeatTimeoutMs, "alreadyRegistered", known)
+		"heartbeat_timeout_ms", m.HeartbeatTimeoutMs, "already_registered", known)
 	return nil
 }
 

@@ -41,11 +41,11 @@ func newSecretsFile(path, common string) (*secretsFile, error) {
 	return s, s.refresh()
 }
 
-// lookup is an auth.Secrets. A file that cannot be read any more keeps its last contents.
+// lookup is an auth.Secrets.
 func (s *secretsFile) lookup(appID string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refresh()
+	_ = s.refresh() // a file that is damaged or gone keeps its last contents
 	if secret, ok := s.secrets[appID]; ok {
 		return secret, true
 	}

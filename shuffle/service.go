@@ -127,8 +127,8 @@ func (s *Service) Serve(ctx context.Context) error {
 	s.mu.Unlock()
 	defer s.serves.Done()
 	apps, executors := s.registry.Counts()
-	s.log.Info("Starting shuffle service", "addr", s.Addr().String(), "authEnabled", s.cfg.Auth != nil,
-		"dataDir", s.cfg.DataDir, "restoredApps", apps, "restoredExecutors", executors)
+	s.log.Info("Starting shuffle service", "addr", s.Addr().String(), "auth_enabled", s.cfg.Auth != nil,
+		"data_dir", s.cfg.DataDir, "restored_apps", apps, "restored_executors", executors)
 	g, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, s.stop)()
 	g.Go(func() error { return s.accept(ctx) })
@@ -198,7 +198,9 @@ func (s *Service) accept(ctx context.Context) error {
 			nc.Close()
 			continue
 		}
-		s.tune(nc)
+		if err := s.tune(nc); err != nil {
+			s.log.Debug("socket buffers cannot be set", "remote", nc.RemoteAddr().String(), "err", err)
+		}
 		conns.Go(func() {
 			defer s.untrack(nc)
 			c := s.newConn(nc)
@@ -209,17 +211,19 @@ func (s *Service) accept(ctx context.Context) error {
 	}
 }
 
-func (s *Service) tune(nc net.Conn) {
+func (s *Service) tune(nc net.Conn) error {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
-		return
+		return nil
 	}
+	var in, out error
 	if s.cfg.ReceiveBuffer > 0 {
-		tcp.SetReadBuffer(s.cfg.ReceiveBuffer)
+		in = tcp.SetReadBuffer(s.cfg.ReceiveBuffer)
 	}
 	if s.cfg.SendBuffer > 0 {
-		tcp.SetWriteBuffer(s.cfg.SendBuffer)
+		out = tcp.SetWriteBuffer(s.cfg.SendBuffer)
 	}
+	return errors.Join(in, out)
 }
 
 func (s *Service) track(nc net.Conn) bool {

@@ -68,13 +68,13 @@ func TestBlocksArriveWhicheverWayTheyAreAskedFor(t *testing.T) {
 			other := e.output(7, 1<<33, 5, 6)
 			e.write("rdd_1_2", []byte("a cached partition"))
 
-			ids, reduces := wire.NewStringList(), []int32{}
+			var reduces []int32
 			var names []string
 			for i := range parts {
 				names = append(names, fmt.Sprintf("shuffle_7_3_%d", i))
 				reduces = append(reduces, int32(i))
 			}
-			ids = wire.NewStringList(names...)
+			ids := wire.NewStringList(names...)
 			requests := []struct {
 				name string
 				m    wire.Message

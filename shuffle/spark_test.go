@@ -62,15 +62,11 @@ var (
 // whatever the Spark.
 func (j job) withoutService(t *testing.T) result {
 	t.Helper()
-	shape := j.shape
-	if shape == "rdd" {
-		shape = "wide" // the same records
-	}
-	key := fmt.Sprint(shape, j.megabytes, j.maps)
+	key := fmt.Sprint(j.shape, j.megabytes, j.maps)
 	if r, ok := plain.Load(key); ok {
 		return r.(result)
 	}
-	j = job{spark: j.spark, jar: j.jar, shape: shape, megabytes: j.megabytes, maps: j.maps, reduces: j.reduces}
+	j = job{spark: j.spark, jar: j.jar, shape: j.shape, megabytes: j.megabytes, maps: j.maps, reduces: j.reduces}
 	r := j.run(t)
 	plain.Store(key, r)
 	return r
@@ -323,24 +319,6 @@ func TestRealSparkSurvivesARestart(t *testing.T) {
 	after := service.metric(bytesServed)
 	if t.Logf("%d MB served when it was killed, %d MB after", served>>20, after>>20); after <= 0 {
 		t.Error("nothing was served after the second restart: it came too late")
-	}
-}
-
-// TestRealSparkFetchesCachedPartitions covers rdd_ blocks, which executors that
-// come later read from the service.
-func TestRealSparkFetchesCachedPartitions(t *testing.T) {
-	spark := sparkfixture.Require(t)
-	j := job{spark: spark, jar: jobJar(t, spark), shape: "rdd", megabytes: 20, maps: 4, reduces: 8}
-	plain := j.withoutService(t)
-	service := startChild(t, t.TempDir(), "127.0.0.1:0", nil)
-	j.conf, j.kill = service.withService(map[string]string{"spark.shuffle.service.fetch.rdd.enabled": "true"}), true
-	var before int64
-	j.mapped = func() { before = service.metric(blocksServed) }
-	if got := j.run(t); got.digest != plain.digest || got.generated != plain.generated {
-		t.Errorf("result %+v, without the service %+v", got, plain)
-	}
-	if n := service.metric(blocksServed) - before; n < int64(j.reduces) {
-		t.Errorf("%d blocks came from the service after the executors were gone, want the %d partitions", n, j.reduces)
 	}
 }
 

@@ -142,7 +142,7 @@ func (r *gcmReader) header() error {
 }
 
 func midway(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -72,7 +72,7 @@ type stamp struct {
 }
 
 func stampOf(st *unix.Stat_t) stamp {
-	return stamp{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
+	return stamp{st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim}
 }
 
 // NewStore makes an empty store.
@@ -275,7 +275,7 @@ func (x *index) readSpan(loc *Location, start, end int32) (from, to int64, err e
 	if _, err = whole.ReadAt(raw[:8], 8*int64(start)); err == nil {
 		_, err = whole.ReadAt(raw[8:], 8*int64(end))
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, 0, fmt.Errorf("%w: %s: %w", ErrBadIndex, x.name, err)
 	}
 	return int64(binary.BigEndian.Uint64(raw[:])), int64(binary.BigEndian.Uint64(raw[8:])), nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/ha-dispatcher/ha-dispatcher/shuffle/blocks"
 )
@@ -80,7 +81,7 @@ func open(path string) (d *database, err error) {
 	}()
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
-		if errors.Is(err, bbolt.ErrTimeout) {
+		if errors.Is(err, berrors.ErrTimeout) {
 			return nil, fmt.Errorf("%w: %s; is another shuffle service running with this data directory?", ErrLocked, path)
 		}
 		return nil, err
@@ -115,7 +116,7 @@ func (d *database) close() error { return d.db.Close() }
 // each concerns one executor, and refusing all for one would help nobody.
 func (d *database) load(r *Registry) error {
 	return d.db.View(func(tx *bbolt.Tx) error {
-		tx.Bucket(bucketExecutors).ForEach(func(k, v []byte) error {
+		err := tx.Bucket(bucketExecutors).ForEach(func(k, v []byte) error {
 			var rec executorRecord
 			app, id, ok := bytes.Cut(k, []byte{0})
 			if ok && json.Unmarshal(v, &rec) == nil {
@@ -123,13 +124,19 @@ func (d *database) load(r *Registry) error {
 			}
 			return nil
 		})
-		tx.Bucket(bucketDrivers).ForEach(func(k, v []byte) error {
+		if err != nil {
+			return err
+		}
+		err = tx.Bucket(bucketDrivers).ForEach(func(k, v []byte) error {
 			var rec driverRecord
 			if json.Unmarshal(v, &rec) == nil {
 				r.restoreDriver(string(k), rec)
 			}
 			return nil
 		})
+		if err != nil {
+			return err
+		}
 		return tx.Bucket(bucketRemovals).ForEach(func(_, v []byte) error {
 			var m Removal
 			if json.Unmarshal(v, &m) == nil {

@@ -11,7 +11,6 @@ import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaPairRDD;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
-import org.apache.spark.storage.StorageLevel;
 import org.apache.spark.util.LongAccumulator;
 import scala.Tuple2;
 
@@ -41,11 +40,6 @@ public class ShuffleJob {
         case "join":
           JavaPairRDD<Integer, byte[]> other = generate(sc, records / 10, maps, false, generated, 1);
           digests = input.join(other, reduces).mapToPair(t -> new Tuple2<>(t._1, concat(t._2._1, t._2._2))).mapPartitions(it -> digest(it, false));
-          break;
-        case "rdd": // cached partitions on disk, fetched from the service as rdd_ blocks
-          JavaPairRDD<Integer, byte[]> cached = input.partitionBy(new HashPartitioner(reduces)).persist(StorageLevel.DISK_ONLY());
-          cached.count();
-          digests = cached.mapPartitions(it -> digest(it, false));
           break;
         default:
           digests = input.partitionBy(new HashPartitioner(reduces)).mapPartitions(it -> digest(it, false));

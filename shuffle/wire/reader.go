@@ -173,7 +173,7 @@ func refused(p []byte, err error) *FrameError {
 }
 
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -110,8 +110,8 @@ func sparkCommand(addr string) *exec.Cmd {
 }
 
 func (s *server) stop() {
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	s.cmd.Wait()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Wait() // its exit code says how it took the signal
 }
 
 func (s *server) register(loc *blocks.Location) {
@@ -245,12 +245,12 @@ func plainSendfile(nc *net.TCPConn, file int) {
 		}
 		head, left := wire.AppendChunkHeader(nil, f.StreamID, f.ChunkIndex, f.StreamID), f.StreamID
 		off := (start + int64(f.ChunkIndex)*left) % (plainSize - left)
-		raw.Write(func(fd uintptr) bool {
+		_ = raw.Write(func(fd uintptr) bool {
 			n, err := unix.SendmsgN(int(fd), head, nil, nil, unix.MSG_MORE|unix.MSG_DONTWAIT)
 			head = head[max(n, 0):]
 			return err != unix.EAGAIN && len(head) == 0
 		})
-		raw.Write(func(fd uintptr) bool {
+		_ = raw.Write(func(fd uintptr) bool {
 			for left > 0 {
 				n, err := unix.Sendfile(int(fd), file, &off, int(left))
 				if err != nil {
