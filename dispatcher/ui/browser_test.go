@@ -17,7 +17,7 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/internal/fixture"
 )
 
-// screenshots is a directory to keep the pictures in, for people to look at.
+// screenshotsEnv names a directory to keep pictures in, for people to look at.
 const screenshotsEnv = "HA_DISPATCHER_SCREENSHOTS"
 
 func findChromium() (string, error) {
@@ -75,28 +75,40 @@ func TestPagesInABrowser(t *testing.T) {
 	}{
 		"index": {server.URL + "/", []string{"Queued Drivers:", "Launched Drivers:", "Finished Drivers:",
 			"Supervise drivers waiting for retry:", ids[fsm.DriverRunning]}},
-		"driver":  {server.URL + "/driver?id=" + ids[fsm.DriverRetrying], []string{"Driver state:", "RETRYING", "-retry-2", "*********(redacted)"}},
-		"path":    {server.URL + "/driver/" + ids[fsm.DriverFailed], []string{"Command exited with status 1"}},
+		"driver": {server.URL + "/driver/" + ids[fsm.DriverRetrying], []string{"Driver state:", "RETRYING", "-retry-2",
+			"*********(redacted)"}},
 		"list":    {server.URL + "/drivers?q=killed", []string{ids[fsm.DriverKilled]}},
 		"cluster": {server.URL + "/cluster", []string{"10.0.0.3:7079", "leader"}},
 		"empty":   {empty.URL + "/", []string{"No driver has been submitted yet", "mesos://10.0.0.1:7077"}},
-		"unknown": {server.URL + "/driver?id=x", []string{"Cannot find driver x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dom, log := browse(t, chromium, tc.address, "--dump-dom")
+			picture := filepath.Join(t.TempDir(), "page.png")
+			dom, log := browse(t, chromium, tc.address, "--dump-dom", "--screenshot="+picture, "--window-size=1440,1400")
 			wantAll(t, dom, tc.want...)
 			// The script has run: it shows its button.
-			button := between(t, dom, `<button id="refresh"`, ">")
-			if strings.Contains(button, "hidden") {
+			if button := between(t, dom, `<button id="refresh"`, ">"); strings.Contains(button, "hidden") {
 				t.Errorf("the refresh button is hidden: %s", button)
 			}
 			for _, line := range complaints(log) {
-				if name == "unknown" && strings.Contains(line, "404") {
-					continue
-				}
 				t.Error(line)
 			}
+			if info, err := os.Stat(picture); err != nil || info.Size() < 10_000 {
+				t.Errorf("%v, %+v", err, info)
+			}
+			if dir := os.Getenv(screenshotsEnv); dir != "" {
+				album(t, chromium, tc.address, filepath.Join(dir, name))
+			}
 		})
+	}
+}
+
+// album keeps a page as it looks wide and on a phone, by day and by night.
+func album(t *testing.T, chromium, address, prefix string) {
+	t.Helper()
+	for width, size := range map[string]string{"wide": "1440,1400", "phone": "390,1600"} {
+		browse(t, chromium, address, "--screenshot="+prefix+"-"+width+"-light.png", "--window-size="+size)
+		browse(t, chromium, address, "--screenshot="+prefix+"-"+width+"-dark.png", "--window-size="+size,
+			"--blink-settings=preferredColorScheme=0")
 	}
 }
 
@@ -113,41 +125,5 @@ func TestBrowserReportsWhatThePolicyForbids(t *testing.T) {
 	dom, log := browse(t, chromium, server.URL, "--dump-dom")
 	if !strings.Contains(dom, "clean") || len(complaints(log)) == 0 {
 		t.Errorf("inline script ran, or nobody complained:\n%s\n%s", dom, log)
-	}
-}
-
-func TestScreenshots(t *testing.T) {
-	dir := os.Getenv(screenshotsEnv)
-	chromium, err := findChromium()
-	fixture.Require(t, "chromium", err)
-	b := newBackend(t)
-	ids := b.full()
-	server := httptest.NewServer(b.pages(testConfig()))
-	defer server.Close()
-	empty := httptest.NewServer(newBackend(t).pages(Config{NodeID: "n1", RESTURL: "http://10.0.0.1:7077", Location: time.UTC}))
-	defer empty.Close()
-	for name, address := range map[string]string{
-		"index": server.URL, "driver": server.URL + "/driver?id=" + ids[fsm.DriverRetrying], "list": server.URL + "/drivers",
-		"cluster": server.URL + "/cluster", "empty": empty.URL,
-	} {
-		for _, size := range []string{"1440,1400", "390,1600"} {
-			for _, scheme := range []string{"light", "dark"} {
-				width, _, _ := strings.Cut(size, ",")
-				picture := filepath.Join(t.TempDir(), name+"-"+width+"-"+scheme+".png")
-				if dir != "" {
-					picture = filepath.Join(dir, filepath.Base(picture))
-				} else if name != "index" {
-					continue // one of each kind proves that they can be made
-				}
-				flags := []string{"--screenshot=" + picture, "--window-size=" + size}
-				if scheme == "dark" {
-					flags = append(flags, "--blink-settings=preferredColorScheme=0")
-				}
-				browse(t, chromium, address, flags...)
-				if info, err := os.Stat(picture); err != nil || info.Size() < 10_000 {
-					t.Errorf("%s: %v, %+v", picture, err, info)
-				}
-			}
-		}
 	}
 }
