@@ -149,14 +149,47 @@ func TestFailedAccept(t *testing.T) {
 	})
 }
 
+// What an ACCEPT of a plan that was cut short leaves over is wanted back at once.
+func TestMoreDriversThanOnePlanHolds(t *testing.T) {
+	s := newStage(t, func(c *dispatcher.Config) {
+		c.Policy = fsm.DefaultPolicy()
+		c.Policy.MaxDrivers = 1000
+	})
+	m := s.subscribed()
+	for range 300 {
+		s.submit(map[string]string{"spark.driver.cores": "0.1"})
+	}
+	all := func(id string) mesosutil.EventOffers {
+		return mesosutil.EventOffers{Offers: []mesos.Offer{offer(id, "agent", scalars(1000, 1e6)...)}}
+	}
+	m.events <- all("o1")
+	if c := s.want(m, "ACCEPT"); len(c.ids) != 256 || c.refuse != 0 {
+		t.Errorf("%d tasks, the rest refused for %v", len(c.ids), c.refuse)
+	}
+	m.events <- all("o2")
+	if c := s.want(m, "ACCEPT"); len(c.ids) != 44 || c.refuse == 0 {
+		t.Errorf("%d tasks, the rest refused for %v", len(c.ids), c.refuse)
+	}
+}
+
+// The offer goes while its intent is being committed: Mesos' driver refuses the
+// ACCEPT without sending it, and the launch is taken back.
 func TestRescindedOfferIsNotUsed(t *testing.T) {
 	s := newStage(t, nil)
 	m := s.subscribed()
-	s.submit(map[string]string{"spark.driver.cores": "5"}) // more than one offer has
-	s.log.set(nil, nil)
-	m.events <- mesosutil.EventRescind{OfferID: "never-seen"}
+	s.onCall = func(c call) error {
+		if c.name == "ACCEPT" && len(c.ids) == 1 && !strings.Contains(c.ids[0], "-retry-") {
+			return &mesosutil.CallError{Call: "ACCEPT", Kind: mesosutil.ErrStaleOffer}
+		}
+		return nil
+	}
+	id := s.submit(nil)
 	s.offers(m, "o1")
-	s.want(m, "DECLINE")
+	s.want(m, "REVIVE")
+	s.offers(m, "o2")
+	if c := s.want(m, "ACCEPT"); c.ids[0] != fsm.TaskID(id, 1) {
+		t.Errorf("%+v", c)
+	}
 }
 
 func TestDeclineIsRepeatedUntilItSucceeds(t *testing.T) {

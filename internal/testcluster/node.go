@@ -169,6 +169,9 @@ func (n *Node) CutMesos() { n.mesos.set(proxyRefuse) }
 // connections stay open. HealMesos delivers what was held back.
 func (n *Node) SilenceMesos() { n.mesos.set(proxySilent) }
 
+// HeldBack is how many connections hold bytes back because of SilenceMesos.
+func (n *Node) HeldBack() int { return n.mesos.heldBack() }
+
 // HealMesos ends CutMesos and SilenceMesos.
 func (n *Node) HealMesos() { n.mesos.set(proxyOpen) }
 

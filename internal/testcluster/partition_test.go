@@ -70,8 +70,10 @@ func TestSilentMesosOfTheOldLeader(t *testing.T) {
 	id := c.Submit(old, testcluster.Submission{Key: "d"})
 	c.Snap(trap)
 	old.SilenceMesos() // its ACCEPT leaves, and does not arrive
+	c.Until("heartbeats to be held back", func() bool { return old.HeldBack() > 0 })
+	before := old.HeldBack()
 	trap.Release()
-	time.Sleep(50 * time.Millisecond) // the ACCEPT is likely on the wire by now; the outcome is the same if not
+	c.Until("the ACCEPT to be held back", func() bool { return old.HeldBack() > before })
 	old.Isolate()
 	c.Until("another leader", func() bool {
 		for _, n := range c.Others(old) {
@@ -89,6 +91,37 @@ func TestSilentMesosOfTheOldLeader(t *testing.T) {
 	if runs := c.Runs("d", 1); len(runs) != 1 {
 		t.Errorf("%d processes: %+v", len(runs), runs)
 	}
+}
+
+// TestSubscriptionOfTheOldLeaderComesLate: the SUBSCRIBE of a deposed leader gets
+// to Mesos after that of its successor, who takes the subscription back.
+func TestSubscriptionOfTheOldLeaderComesLate(t *testing.T) {
+	c := testcluster.New(t, testcluster.Options{Memory: true})
+	old := c.Ready()
+	old.CutMesos()
+	c.Until("the subscription to end", func() bool { return !old.Inside().LeaderStatus().Subscribed })
+	old.SilenceMesos()
+	c.Until("a SUBSCRIBE on its way", func() bool { return old.HeldBack() > 0 })
+	old.Isolate()
+	next := c.Ready()
+	if next == old {
+		t.Fatal("the isolated leader leads")
+	}
+	first := c.Submit(next, testcluster.Submission{Key: "first"})
+	c.In(first, fsm.DriverRunning)
+	old.HealMesos() // here it comes
+	second := c.Submit(next, testcluster.Submission{Key: "second"})
+	c.In(second, fsm.DriverRunning)
+	c.Heal()
+	c.Until("a subscription that stays", func() bool {
+		fw := c.Mesos.Frameworks()
+		return len(fw) == 1 && fw[0].Connected && c.Ready().Leads()
+	})
+	c.End("first", 0)
+	c.End("second", 0)
+	c.In(first, fsm.DriverFinished)
+	c.In(second, fsm.DriverFinished)
+	c.Consistent()
 }
 
 // TestMesosCutOffFromTheLeader: the leader stays, says what is missing, and goes

@@ -23,6 +23,7 @@ type proxy struct {
 	mode    proxyMode
 	changed chan struct{} // closed when mode changes
 	closed  bool
+	held    int // connections whose bytes are held back
 	conns   map[net.Conn]struct{}
 }
 
@@ -75,7 +76,7 @@ func (p *proxy) copy(from, to net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if !p.pass(from) {
+		if !p.pass(from, n) {
 			return
 		}
 		if n > 0 {
@@ -89,12 +90,19 @@ func (p *proxy) copy(from, to net.Conn) {
 	}
 }
 
-// pass waits while nothing is let through; false: the connection is to end.
-func (p *proxy) pass(c net.Conn) bool {
-	for {
+// pass waits while nothing is let through; false: the connection is to end. n
+// bytes wait.
+func (p *proxy) pass(c net.Conn, n int) bool {
+	for counted := false; ; {
 		p.mu.Lock()
 		_, kept := p.conns[c]
 		mode, changed := p.mode, p.changed
+		if wait := kept && mode == proxySilent && n > 0; wait && !counted {
+			p.held++
+			counted = true
+		} else if !wait && counted {
+			p.held--
+		}
 		p.mu.Unlock()
 		if !kept || mode == proxyRefuse {
 			return false
@@ -148,4 +156,10 @@ func (p *proxy) close() {
 	p.ln.Close()
 	p.drop()
 	p.work.Wait()
+}
+
+func (p *proxy) heldBack() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held
 }
