@@ -129,6 +129,10 @@ func (s *Service) Serve(ctx context.Context) error {
 	apps, executors := s.registry.Counts()
 	s.log.Info("Starting shuffle service", "addr", s.Addr().String(), "auth_enabled", s.cfg.Auth != nil,
 		"data_dir", s.cfg.DataDir, "restored_apps", apps, "restored_executors", executors)
+	if tcp, ok := s.Addr().(*net.TCPAddr); ok && s.cfg.Auth == nil && !tcp.IP.IsLoopback() && len(s.cfg.AllowedDirs) == 0 {
+		s.log.Warn("whoever reaches this port can read shuffle files and have directories deleted that look like a block manager's: " +
+			"set spark.authenticate, or at least spark.shuffle.service.allowedDirs")
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, s.stop)()
 	g.Go(func() error { return s.accept(ctx) })

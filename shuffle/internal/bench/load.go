@@ -17,7 +17,7 @@ func signalContext() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }
 
-// inFlight is Spark's default spark.reducer.maxReqsInFlight order of magnitude.
+// inFlight is how many chunk requests a client keeps under way.
 const inFlight = 5
 
 // sample is one measurement of one server.
@@ -42,7 +42,7 @@ func measure(servers []*server, shuffle, size, conns int) cell {
 	all := make([][]sample, len(servers))
 	for range *rounds {
 		for i, s := range servers {
-			all[i] = append(all[i], s.load(shuffle, size, conns))
+			all[i] = append(all[i], s.load(shuffle, size, conns, *duration))
 		}
 	}
 	c := cell{size: size, conns: conns}
@@ -54,7 +54,7 @@ func measure(servers []*server, shuffle, size, conns int) cell {
 	return c
 }
 
-func (s *server) load(shuffle, size, conns int) sample {
+func (s *server) load(shuffle, size, conns int, duration time.Duration) sample {
 	clients := make([]*client, conns)
 	for i := range clients {
 		c, err := peer.Dial(s.addr, nil)
@@ -62,8 +62,8 @@ func (s *server) load(shuffle, size, conns int) sample {
 		clients[i] = &client{Client: c, bare: s.name == nameSendfile, shuffle: int32(shuffle), size: size, first: i}
 	}
 	var wg sync.WaitGroup
-	warm := time.Now().Add(*duration / 5)
-	end := warm.Add(*duration)
+	warm := time.Now().Add(duration / 5)
+	end := warm.Add(duration)
 	used := make(chan sample, 2)
 	for _, at := range []time.Time{warm, end} {
 		time.AfterFunc(time.Until(at), func() { used <- sample{cpu: s.cpu(), machine: machineCPU()} })
@@ -73,7 +73,7 @@ func (s *server) load(shuffle, size, conns int) sample {
 	}
 	wg.Wait()
 	before, after := <-used, <-used
-	out := sample{cpu: after.cpu - before.cpu, machine: after.machine - before.machine, took: *duration}
+	out := sample{cpu: after.cpu - before.cpu, machine: after.machine - before.machine, took: duration}
 	var latencies []time.Duration
 	for _, c := range clients {
 		c.Close()

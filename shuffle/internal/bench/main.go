@@ -16,6 +16,7 @@ import (
 var (
 	sparkHome = flag.String("spark", "", "home of Spark 3.5.1 with the Mesos module; empty: without Spark")
 	duration  = flag.Duration("duration", 2*time.Second, "length of one measurement")
+	warmup    = flag.Duration("warmup", 3*time.Second, "load on each server and block size before anything is measured")
 	rounds    = flag.Int("rounds", 3, "measurements per cell and server; the median counts")
 	sizesFlag = flag.String("sizes", "4096,65536,1048576,8388608", "block sizes in bytes")
 	connsFlag = flag.String("conns", "1,8,64", "numbers of connections")
@@ -45,6 +46,9 @@ func main() {
 	}()
 	for _, s := range servers {
 		s.register(loc)
+		for i, size := range sizes { // JVMs need it, the others do not mind
+			s.load(i, size, 8, *warmup)
+		}
 	}
 	var cells []cell
 	for i, size := range sizes {
