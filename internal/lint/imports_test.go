@@ -11,6 +11,8 @@ const (
 	bolt    = "github.com/hashicorp/raft-boltdb"
 	mesos   = "github.com/mesos/mesos-go"
 	looplab = "github.com/looplab/fsm"
+
+	zookeeper = "github.com/go-zookeeper/zk"
 )
 
 // layers is the layout of the architecture: for each tree what of ours it may
@@ -24,14 +26,18 @@ var layers = map[string][]string{
 	"dispatcher":            {"fsm", "raftstore", "mesosutil", "internal/sparkconf"},
 	"backend":               {"fsm", "raftstore", "mesosutil", "internal/sparkconf"},
 	"internal/sparkconf":    {},
-	"internal/node":         {"fsm", "raftstore", "mesosutil", "dispatcher", "internal/sparkconf"},
+	"internal/node":         {"fsm", "raftstore", "mesosutil", "dispatcher", "internal/sparkconf", "internal/zkmaster", "internal/zkconn"},
+	"internal/zkconn":       {},
+	"internal/zkmaster":     {"mesosutil", "internal/zkconn"},
+	"internal/javaser":      {},
+	"internal/zkfixture":    {"internal/fixture"},
 	"internal/localmesos":   {},
 	"internal/fixture":      {},
 	"internal/lint":         {},
 	"internal/realmesos":    {"internal/fixture"},
 	"internal/sparkfixture": {"internal/fixture"},
 	"internal/testcluster": {"fsm", "raftstore", "mesosutil", "dispatcher", "backend", "shuffle",
-		"internal/sparkconf", "internal/node", "internal/localmesos"},
+		"internal/sparkconf", "internal/node", "internal/localmesos", "internal/zkmaster", "internal/zkconn"},
 }
 
 // mesosTypes are the packages of mesos-go that hold messages and nothing that
@@ -51,6 +57,7 @@ var doors = []struct {
 	{raft, []string{"raftstore", "internal/testcluster"}, "raftstore is the only door to the log"},
 	{bolt, []string{"raftstore", "internal/testcluster"}, "raftstore is the only door to the log"},
 	{looplab, []string{"fsm"}, "lifecycles are defined in fsm"},
+	{zookeeper, []string{"internal/zkconn"}, "zkconn bounds the waits of the library and ends its goroutines"},
 	{"testing", []string{"internal/testcluster"}, "it registers flags in every program that imports it"},
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkconf"
+	"github.com/ha-dispatcher/ha-dispatcher/internal/zkmaster"
 	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
 	"github.com/ha-dispatcher/ha-dispatcher/raftstore"
 )
@@ -79,14 +80,31 @@ func (c *Config) mesosFactory(webURL string) dispatcher.MesosFactory {
 			return nil, err
 		}
 		dc := mesosutil.DriverConfig{
-			Master: c.Master, Framework: info, Credentials: credentials, Gate: gate,
+			Framework: info, Credentials: credentials, Gate: gate,
 			Logger: c.Logger, Registerer: c.Registry,
+		}
+		if dc.Master, dc.Detector, err = c.masters(); err != nil {
+			return nil, err
 		}
 		if c.TuneMesos != nil {
 			c.TuneMesos(&dc)
 		}
 		return mesosutil.NewDriver(dc)
 	}
+}
+
+// masters is where to look for the leading Mesos master: a list of masters, or
+// their election in ZooKeeper.
+func (c *Config) masters() (list string, _ mesosutil.MasterDetector, _ error) {
+	m, err := mesosutil.ParseMaster(c.Master)
+	if err != nil || !m.ZooKeeper {
+		return c.Master, nil, err
+	}
+	d, err := zkmaster.New(m, zkmaster.Options{Logger: c.Logger})
+	if err != nil {
+		return "", nil, err
+	}
+	return "", d, nil
 }
 
 func (c *Config) framework(id, webURL string) (mesosutil.DriverFramework, error) {
