@@ -185,7 +185,7 @@ func (v *visit) retry(body *driverBody, d *fsm.Driver) {
 	if d.State != fsm.DriverRetrying && d.Retries == 0 {
 		return
 	}
-	body.RetryStatus = v.statusFields(d.LastStatus())
+	body.RetryStatus = v.statusFields(lastFailed(d))
 	body.Retry = []pair{
 		{Name: "Next retry time", At: v.at(d.NotBeforeMs)},
 		{Name: "Retry count", Value: strconv.Itoa(int(d.Retries))},

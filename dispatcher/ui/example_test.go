@@ -3,6 +3,7 @@ package ui_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -39,7 +40,7 @@ func Example() {
 		return
 	}
 	w := httptest.NewRecorder()
-	pages.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	pages.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	fmt.Println(w.Code, w.Header().Get("Content-Type"))
 	for line := range strings.Lines(w.Body.String()) {
 		if strings.Contains(line, "spark-submit --master") {

@@ -116,6 +116,15 @@ func TestEveryAttemptHasItsOwnLinks(t *testing.T) {
 	}
 }
 
+func TestLastFailedStatusIsThatOfTheAttemptThatFailed(t *testing.T) {
+	b := newBackend(t)
+	id := b.full()[fsm.DriverRetrying]
+	b.report(b.launch(id), fsm.TaskRunning, "", -1)
+	page := getOK(t, b.pages(testConfig()), "/driver?id="+id)
+	wantAll(t, between(t, page, "Last failed status", "</tr>"), "TASK_FAILED", id+"-retry-2")
+	wantAll(t, between(t, page, "Last Task Status", "</tr>"), "TASK_RUNNING", id+"-retry-3")
+}
+
 // After a reset the dispatcher has another framework id; what ran under the old
 // one has its sandbox there.
 func TestSandboxOfAnAttemptBeforeTheFrameworkWasReset(t *testing.T) {
@@ -345,7 +354,7 @@ func TestStaticFilesAreKeptUntilTheyChange(t *testing.T) {
 		}
 		body, _ := io.ReadAll(r.Body)
 		r.Body.Close()
-		if r.StatusCode != 200 || len(body) == 0 || !strings.Contains(r.Header.Get("Cache-Control"), "immutable") {
+		if r.StatusCode != http.StatusOK || len(body) == 0 || !strings.Contains(r.Header.Get("Cache-Control"), "immutable") {
 			t.Errorf("%s: %d, %d bytes, %v", name, r.StatusCode, len(body), r.Header)
 		}
 		q, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/static/"+name, nil)

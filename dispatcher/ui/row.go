@@ -37,7 +37,7 @@ func (v *visit) row(d *fsm.Driver) row {
 		r.History, r.Sandbox = v.history(a), v.sandbox(a, v.view.Framework().ID)
 		r.Status = v.stateText(a.Last)
 	}
-	r.LastFailed = v.stateText(d.LastStatus())
+	r.LastFailed = v.stateText(lastFailed(d))
 	if !strings.Contains(r.Status.Text, d.Reason) {
 		r.Reason = d.Reason
 	}

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -102,3 +103,14 @@ func sparkState(s fsm.DriverState) string {
 }
 
 func taskState(st *fsm.Status) string { return mesos.TaskState(st.State).String() }
+
+// lastFailed is the status that the latest attempt to end has ended with, or nil.
+// While the next attempt runs, its own status is no failure.
+func lastFailed(d *fsm.Driver) *fsm.Status {
+	for _, a := range slices.Backward(d.Attempts) {
+		if a.EndedMs != 0 && a.Last != nil {
+			return a.Last
+		}
+	}
+	return nil
+}
