@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +110,45 @@ func album(t *testing.T, chromium, address, prefix string) {
 		browse(t, chromium, address, "--screenshot="+prefix+"-"+width+"-light.png", "--window-size="+size)
 		browse(t, chromium, address, "--screenshot="+prefix+"-"+width+"-dark.png", "--window-size="+size,
 			"--blink-settings=preferredColorScheme=0")
+	}
+}
+
+// The button loads the page again and again, and says so when nobody answers
+// any more.
+func TestAutoRefreshInABrowser(t *testing.T) {
+	chromium, err := findChromium()
+	fixture.Require(t, "chromium", err)
+	b := newBackend(t)
+	pages := b.pages(testConfig())
+	const click = `document.getElementById("refresh").click()`
+	var loads atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/click.js":
+			w.Header().Set("Content-Type", "text/javascript")
+			fmt.Fprint(w, click)
+		case r.URL.Path == "/":
+			switch loads.Add(1) {
+			case 1:
+				_, page := get(t, pages, "/")
+				w.Header().Set("Content-Type", "text/html; charset=utf-8")
+				fmt.Fprint(w, strings.Replace(page, "</head>", `<script src="click.js" defer></script></head>`, 1))
+			case 2:
+				b.submit(description("newcomer"))
+				pages.ServeHTTP(w, r)
+			default:
+				panic(http.ErrAbortHandler)
+			}
+		default:
+			pages.ServeHTTP(w, r)
+		}
+	}))
+	defer server.Close()
+	dom, _ := browse(t, chromium, server.URL+"/", "--dump-dom", "--virtual-time-budget=16000")
+	wantAll(t, dom, "newcomer", "This node does not answer.", `aria-pressed="true"`)
+	wantNone(t, dom, "No driver has been submitted yet")
+	if loads.Load() < 3 {
+		t.Errorf("%d loads", loads.Load())
 	}
 }
 
