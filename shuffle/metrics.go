@@ -65,8 +65,11 @@ func newMetrics(s *Service) *metrics {
 	gauge("chunks_in_flight", "Blocks being sent.", s.inFlight.Load)
 	gauge("request_memory_bytes", "Memory of large requests and open streams.", func() int64 { return s.frames.used.Load() + s.streams.used.Load() })
 	gauge("index_cache_bytes", "Size of the index cache.", func() int64 { return s.store.Stats().IndexBytes })
-	gauge("index_cache_hits", "Lookups answered by the index cache.", func() int64 { return s.store.Stats().IndexHits })
-	gauge("index_cache_misses", "Lookups that read an index file.", func() int64 { return s.store.Stats().IndexMisses })
+	count := func(name, help string, read func() int64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts(opts(name, help)), func() float64 { return float64(read()) }))
+	}
+	count("index_cache_hits_total", "Lookups answered by the index cache.", func() int64 { return s.store.Stats().IndexHits })
+	count("index_cache_misses_total", "Lookups that read an index file.", func() int64 { return s.store.Stats().IndexMisses })
 	gauge("open_files", "Shuffle files kept open.", func() int64 { return s.store.Stats().OpenFiles })
 	return m
 }
