@@ -2,10 +2,12 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
+	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
 )
 
 // killer sends KILL for every driver in KILLING until its task is over, and for
@@ -161,10 +163,15 @@ func (k *killer) send(ctx context.Context) error {
 		return err
 	}
 	for _, o := range due {
-		if err := k.mesos.Kill(ctx, o.task, o.agentID, nil); err != nil && ctx.Err() == nil {
-			k.logger.Debug("kill was not sent; it is tried again", "task", o.task, "error", err)
-		}
 		k.m.killed()
+		err := k.mesos.Kill(ctx, o.task, o.agentID, nil)
+		if err == nil {
+			continue
+		}
+		k.logger.Debug("kill was not sent; it is tried again", "task", o.task, "error", err)
+		if !errors.Is(err, mesosutil.ErrCallRejected) {
+			return ctx.Err() // Mesos cannot be reached; all of them fall due again
+		}
 	}
 	return nil
 }

@@ -409,6 +409,46 @@ func TestStatusThatWasNotCommittedIsNotAcknowledged(t *testing.T) {
 	s.want(next, "ACKNOWLEDGE")
 }
 
+// A Mesos that does not answer costs one timeout for a batch, not one for each
+// of its updates.
+func TestAcknowledgementsStopWhenMesosIsAway(t *testing.T) {
+	s := newStage(t, nil)
+	m := s.subscribed()
+	var tried, away = make(chan string, 100), make(chan bool, 100)
+	s.onCall = func(c call) error {
+		if c.name != "ACKNOWLEDGE" {
+			return nil
+		}
+		tried <- c.ids[0]
+		if <-away {
+			return &mesosutil.CallError{Call: "ACKNOWLEDGE", Kind: mesosutil.ErrCallOutcomeUnknown}
+		}
+		return nil
+	}
+	s.update(m, "t0", mesos.TASK_RUNNING, "u0")
+	<-tried // the next ones gather meanwhile
+	for i := range 20 {
+		s.update(m, fmt.Sprint("t", i+1), mesos.TASK_RUNNING, "u")
+	}
+	s.until("all updates to be read", func() bool { return len(m.events) == 0 })
+	away <- false
+	<-tried
+	away <- true
+	away <- false
+	s.update(m, "last", mesos.TASK_RUNNING, "u")
+	n := 1
+	for task := range tried {
+		if task == "last" {
+			break
+		}
+		n++
+		away <- false
+	}
+	if n > 3 { // the pump may have had one in hand
+		t.Errorf("%d of 20 were tried", n)
+	}
+}
+
 func TestDeposedLeaderDoesNotTakeTheSubscriptionBack(t *testing.T) {
 	s := newStage(t, func(c *dispatcher.Config) { c.Resubscribe = time.Hour })
 	m := s.subscribed()

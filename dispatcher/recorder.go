@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpb"
+	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
 )
 
 const (
@@ -81,15 +83,19 @@ func (r *recorder) record(ctx context.Context, batch []*mesos.TaskStatus) error 
 	if err := r.cfg.failpoint(ctx, FailStatusCommitted); err != nil {
 		return err
 	}
+	reachable := true
 	for i, st := range batch {
-		r.after(ctx, st, res.Statuses[i])
+		r.after(st, res.Statuses[i])
+		if reachable {
+			reachable = r.acknowledge(ctx, st)
+		}
 	}
 	r.m.recorded(len(batch), time.Since(began))
 	return nil
 }
 
-// after acknowledges a committed status and acts on what Apply said of it.
-func (r *recorder) after(ctx context.Context, st *mesos.TaskStatus, res *fsmpb.StatusResult) {
+// after acts on what Apply said of a committed status.
+func (r *recorder) after(st *mesos.TaskStatus, res *fsmpb.StatusResult) {
 	task, agent := st.TaskID.Value, st.GetAgentID().GetValue()
 	code := fsm.Code(res.Code)
 	r.m.status(st.GetState().String(), code)
@@ -98,21 +104,39 @@ func (r *recorder) after(ctx context.Context, st *mesos.TaskStatus, res *fsmpb.S
 	if code != fsm.CodeOK && code != fsm.CodeDuplicate {
 		level = r.logger.Info
 	}
-	level("status", "task", task, "state", st.GetState().String(), "reason", st.GetReason().String(), "message", st.GetMessage(), "outcome", code.String())
+	level("status", "task", task, "state", st.GetState().String(), "reason", reasonText(st), "message", st.GetMessage(), "outcome", code.String())
 	if code == fsm.CodeUnknownTask {
 		r.m.orphan()
 		r.logger.Warn("mesos runs a task of this framework that nobody here knows; it is left alone", "task", task, "agent", agent)
-	}
-	if len(st.UUID) > 0 {
-		if err := r.mesos.Acknowledge(ctx, agent, task, st.UUID); err != nil && ctx.Err() == nil {
-			r.logger.Debug("status was not acknowledged; mesos sends it again", "task", task, "error", err)
-		}
 	}
 	if res.Kill {
 		r.killer.stray(task, agent)
 	} else {
 		r.killer.settled(task)
 	}
+}
+
+// acknowledge tells Mesos that a status is committed. It is false when Mesos
+// cannot be reached: each further call would wait for its timeout, while updates
+// queue up; Mesos sends again what was not acknowledged.
+func (r *recorder) acknowledge(ctx context.Context, st *mesos.TaskStatus) bool {
+	if len(st.UUID) == 0 {
+		return true
+	}
+	err := r.mesos.Acknowledge(ctx, st.GetAgentID().GetValue(), st.TaskID.Value, st.UUID)
+	if err != nil {
+		r.logger.Debug("status was not acknowledged; mesos sends it again", "task", st.TaskID.Value, "error", err)
+	}
+	return err == nil || errors.Is(err, mesosutil.ErrCallRejected)
+}
+
+// reasonText is empty for a status without a reason, whose zero value would read
+// as a failed executor.
+func reasonText(st *mesos.TaskStatus) string {
+	if st.Reason == nil {
+		return ""
+	}
+	return st.Reason.String()
 }
 
 // StatusOf is what the state keeps of a TaskStatus. Texts are made valid UTF-8,

@@ -52,7 +52,6 @@ type Cluster struct {
 	nodes []*Node
 	http  *http.Client
 	traps traps
-	work  sync.WaitGroup // crashes under way
 }
 
 // Start starts Mesos and all nodes. It does not wait for a leader.
@@ -208,7 +207,6 @@ func (c *Cluster) Close() error {
 		wg.Go(n.Crash)
 	}
 	wg.Wait()
-	c.work.Wait()
 	var err error
 	if c.Mesos != nil {
 		c.Mesos.SetFaults(localmesos.Faults{})

@@ -1,6 +1,7 @@
 package testcluster_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -36,7 +37,9 @@ func (s *storm) step() string {
 		n.Crash()
 		return "crash " + n.ID
 	case 2:
-		if leader, err := s.WaitLeader(s.Ctx()); err == nil {
+		ctx, cancel := context.WithTimeout(s.Ctx(), time.Second)
+		defer cancel()
+		if leader, err := s.WaitLeader(ctx); err == nil {
 			leader.Crash()
 			return "crash the leader " + leader.ID
 		}
