@@ -123,11 +123,11 @@ func TestAutoRefreshInABrowser(t *testing.T) {
 	const click = `document.getElementById("refresh").click()`
 	var loads atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.URL.Path == "/click.js":
+		switch r.URL.Path {
+		case "/click.js":
 			w.Header().Set("Content-Type", "text/javascript")
 			fmt.Fprint(w, click)
-		case r.URL.Path == "/":
+		case "/":
 			switch loads.Add(1) {
 			case 1:
 				_, page := get(t, pages, "/")
