@@ -245,7 +245,7 @@ func (v *visit) command(body *driverBody, d *fsm.Driver, desc *launch.Descriptio
 		return
 	}
 	secret := v.d.Redaction()
-	words := func(in []string) string { return strings.Join(redactWords(secret, in), " ") }
+	words := func(in []string) string { return strings.Join(sparkconf.RedactWords(secret, in), " ") }
 	body.Command = []pair{{Name: "Main class", Value: d.MainClass}}
 	if desc.Command != "" {
 		body.Command = append(body.Command, pair{Name: "Shell command", Value: sparkconf.RedactValue(secret, launch.KeyCommand, desc.Command)})

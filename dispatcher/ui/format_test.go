@@ -67,12 +67,12 @@ func TestSecretsInCommandLines(t *testing.T) {
 		"url=http://user:pw@h/p":        "url=http://" + hidden + "@h/p",
 		"mailto:a@b :// ://@ http://%@": "mailto:a@b :// ://@ http://%@",
 	} {
-		got := redactWords(sparkconf.DefaultRedaction, strings.Fields(line))
+		got := sparkconf.RedactWords(sparkconf.DefaultRedaction, strings.Fields(line))
 		if !slices.Equal(got, strings.Fields(want)) {
 			t.Errorf("%q: %q, not %q", line, got, want)
 		}
 	}
-	if got := redactWords(nil, []string{"--password", "x"}); got[1] != "x" {
+	if got := sparkconf.RedactWords(nil, []string{"--password", "x"}); got[1] != "x" {
 		t.Errorf("without a pattern nothing is hidden but %q", got)
 	}
 }

@@ -48,6 +48,9 @@ func (c *Config) dispatcherConfig() (dispatcher.Config, error) {
 	if err != nil {
 		errs = append(errs, err)
 	}
+	if err := c.uiConfig().Validate(); err != nil {
+		errs = append(errs, err)
+	}
 	master := c.Spark.With(map[string]string{"spark.master": c.Master})
 	home, _ := c.env("SPARK_HOME")
 	if dc.Launch, err = launch.ParseDispatcherConf(master, home); err != nil {
@@ -165,12 +168,12 @@ func (r restDispatcher) Describe(d *fsm.Driver) (rest.Description, error) {
 	redact := func(pairs []launch.KV) map[string]string {
 		m := make(map[string]string, len(pairs))
 		for _, p := range pairs {
-			m[p.Key] = sparkconf.RedactValue(r.Redaction(), p.Key, p.Value)
+			m[p.Key] = sparkconf.RedactURL(sparkconf.RedactValue(r.Redaction(), p.Key, p.Value))
 		}
 		return m
 	}
 	return rest.Description{
-		AppResource: desc.AppResource, Args: desc.Args,
+		AppResource: sparkconf.RedactURL(desc.AppResource), Args: sparkconf.RedactWords(r.Redaction(), desc.Args),
 		Properties: redact(desc.Properties), Environment: redact(desc.Environment),
 	}, nil
 }

@@ -50,6 +50,9 @@ type Config struct {
 	// Env looks up environment variables; default os.LookupEnv.
 	Env func(string) (string, bool)
 
+	// Profiling serves /debug/pprof beside the pages.
+	Profiling bool
+
 	Version string
 	Logger  *slog.Logger
 

@@ -91,7 +91,11 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.rest, err = rest.New(cfg.REST, restDispatcher{n.service, n.store}, cfg.Logger, cfg.Registry); err != nil {
 		return nil, err
 	}
-	n.web = &http.Server{Handler: n.webHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	pages, err := n.webHandler()
+	if err != nil {
+		return nil, err
+	}
+	n.web = &http.Server{Handler: pages, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	n.run()
 	return n, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -62,7 +63,11 @@ func (n *Node) checkMesos() Check {
 	return c
 }
 
-func (n *Node) webHandler() http.Handler {
+func (n *Node) webHandler() (http.Handler, error) {
+	pages, err := n.pages()
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -70,8 +75,13 @@ func (n *Node) webHandler() http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.cfg.Registry, promhttp.HandlerOpts{Registry: n.cfg.Registry}))
-	mux.Handle("/", n.pages())
-	return mux
+	if n.cfg.Profiling {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	mux.Handle("/", pages)
+	return mux, nil
 }
 
 func (n *Node) serveReady(w http.ResponseWriter, _ *http.Request) {
