@@ -1,0 +1,37 @@
+// Package backend is Spark's client mode on Mesos, for import: it gets executors
+// for an application and keeps as many of them running as are wanted, and it goes
+// on when the process that does so dies.
+//
+// In Spark the scheduler backend lives in the driver, and the executors die with
+// it. Here what is wanted and what runs is replicated state:
+//
+//	state := fsm.New()
+//	store, err := raftstore.Open(ctx, cfg, backend.Machine{State: state})
+//	app, err := backend.New(backend.Config{State: state, Log: store, Master: "mesos1:5050", Context: sc})
+//	err = app.Start(ctx)
+//	err = app.RequestTotalExecutors(ctx, backend.Totals{Executors: 4})
+//
+// Run that on three nodes. The one that leads subscribes to Mesos; when it dies
+// another one subscribes with the same framework id, finds the executors in its
+// log and at Mesos, and goes on scaling. Executors do not notice.
+//
+// # What holds
+//
+// A request that returned without an error is carried out, whatever node fails.
+// Nothing is sent to Mesos before its intent is committed, and no status is
+// acknowledged before it is. An executor id is never used twice.
+//
+// # What is Spark's
+//
+// The settings, the distribution of executors over offers (Decide, which is pure),
+// the executor's command, container and labels, and what is said in the log follow
+// Spark 3.5's MesosCoarseGrainedSchedulerBackend. Where its behaviour is a known
+// defect this package differs: an excluded agent is admitted again after
+// spark.excludeOnFailure.timeout (1 h); one failure counts once; launches that
+// never reached an agent are not held against it; a raised total asks Mesos for
+// offers at once; offers are suppressed when none are wanted; resource profiles
+// count; the shuffle service is told until it has heard; the failover timeout is
+// DefaultFailoverTimeout and not 0.
+//
+// ClusterManager and Managers are Spark's way to choose a backend by master URL.
+package backend

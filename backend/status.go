@@ -1,0 +1,95 @@
+package backend
+
+import (
+	"cmp"
+	"maps"
+
+	"github.com/ha-dispatcher/ha-dispatcher/fsm"
+)
+
+// Status is how an application stands, as this node knows it.
+type Status struct {
+	LeaderStatus
+	ApplicationID string // the framework id; empty before it is known
+	Framework     fsm.FrameworkState
+	Stopped       bool
+	Totals        []*fsm.ProfileTotal
+	Live          int   // executors that are not over
+	Running       int   // of these, those that Mesos reported running
+	Draining      int   // of these, those that are being killed
+	Cores, GPUs   int64 // held by the live ones
+	// HeldBack counts the declined offers by reason, since this node leads.
+	HeldBack map[Reason]uint64
+	// Problem is why nothing starts, where that is known: an *OversizedError, or
+	// what is wrong with the command.
+	Problem    error
+	Exclusions []*fsm.Exclusion
+}
+
+// Status of the application.
+func (c *Coarse) Status() Status {
+	c.mu.Lock()
+	out := Status{LeaderStatus: c.lead, HeldBack: maps.Clone(c.held), Problem: c.problem}
+	if c.lead.Leading && !c.lead.Subscribed && c.mesos != nil {
+		out.Err = cmp.Or(c.mesos.Status().Err, out.Err)
+	}
+	c.mu.Unlock()
+	v := c.cfg.State.View()
+	a, found := v.App(c.cfg.AppID)
+	if !found {
+		return out
+	}
+	out.ApplicationID, out.Framework, out.Stopped = a.Framework.ID, a.Framework.State, a.Stopped
+	out.Totals, out.Exclusions = a.Totals, a.Exclusions
+	v.Live(a.ID, func(e *fsm.Executor) bool {
+		out.Live++
+		out.Cores += e.Cores
+		out.GPUs += e.GPUs
+		switch e.State {
+		case fsm.ExecutorRunning:
+			out.Running++
+		case fsm.ExecutorDraining:
+			out.Draining++
+		}
+		return true
+	})
+	return out
+}
+
+// Executors of the application: those that live, and the latest that are over, in
+// the order of their numbers.
+func (c *Coarse) Executors() []*fsm.Executor {
+	var out []*fsm.Executor
+	c.cfg.State.View().Executors(c.cfg.AppID, func(e *fsm.Executor) bool {
+		out = append(out, e)
+		return true
+	})
+	return out
+}
+
+func (c *Coarse) setProblem(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.problem = err
+}
+
+// tally counts what held offers back.
+func (s *session) tally(a *fsm.App, plan Plan) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range plan.Declines {
+		s.held[d.Reason]++
+	}
+	if len(plan.Accepts) > 0 {
+		s.problem = nil
+		return
+	}
+	for _, p := range a.Totals {
+		cores, mem := max(firstSet(p.Cores, s.settings.ExecutorCores), 1), firstSet(p.MemMib, s.settings.MemoryMiB)
+		if p.Total > 0 && (float64(cores) > s.largest.cores || float64(mem) > s.largest.mem) {
+			s.problem = &OversizedError{p.Profile, cores, mem, s.largest.cores, s.largest.mem}
+			return
+		}
+	}
+	s.problem = nil
+}
