@@ -43,6 +43,7 @@ type Leader struct {
 	logger *slog.Logger
 	m      *metrics
 
+	prop      *proposer // for this leadership alone
 	cancel    context.CancelFunc
 	done      chan struct{}
 	takeovers int // in a row; belongs to lead
@@ -103,6 +104,7 @@ func (l *Leader) setStatus(s LeaderStatus) {
 
 // Establish commits the policy and starts to lead. ctx ends with leadership.
 func (l *Leader) Establish(ctx context.Context, term uint64) error {
+	l.prop = &proposer{log: l.log, clock: l.cfg.Clock, term: term}
 	r, err := l.prop.once(ctx, fsm.NumberSetPolicy, l.cfg.Policy)
 	if err == nil {
 		err = fsm.ResultError(r)

@@ -449,6 +449,22 @@ func TestAcknowledgementsStopWhenMesosIsAway(t *testing.T) {
 	}
 }
 
+// In the moment between the end of a leadership and the news of it, the log would
+// hand a command on to the next leader.
+func TestDeposedLeaderProposesNothing(t *testing.T) {
+	s := newStage(t, nil)
+	m := s.subscribed()
+	id := s.submit(nil)
+	s.log.mu.Lock()
+	s.log.term = 2
+	s.log.mu.Unlock()
+	s.offers(m, "o")
+	<-m.done
+	if d, _ := s.state.Driver(id); d.State != fsm.DriverQueued {
+		t.Errorf("%+v", d)
+	}
+}
+
 func TestDeposedLeaderDoesNotTakeTheSubscriptionBack(t *testing.T) {
 	s := newStage(t, func(c *dispatcher.Config) { c.Resubscribe = time.Hour })
 	m := s.subscribed()

@@ -30,10 +30,17 @@ type Log interface {
 type proposer struct {
 	log   Log
 	clock func() time.Time
+	// term, if not 0, is the one in which this node must still lead.
+	term uint64
 }
 
 // once proposes a command a single time.
 func (p *proposer) once(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
+	if _, now, _ := p.log.Leader(); p.term != 0 && now != p.term {
+		// Deposed, and about to be told so. The log would send the command on to
+		// the next leader, who must not find in it what this one decided.
+		return nil, raftstore.ErrNotLeader
+	}
 	data, err := fsm.Encode(n, p.stamp(fsm.RequestID(uuid.New()), 0), body)
 	if err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ type memoryLog struct {
 	before func(ctx context.Context) error
 	after  func() error
 	verify error
+	term   uint64 // 0: 1
 }
 
 func (l *memoryLog) Propose(ctx context.Context, data []byte) ([]byte, error) {
@@ -77,7 +78,9 @@ func (l *memoryLog) deposed() {
 
 func (l *memoryLog) WaitLeader(context.Context) error { return nil }
 func (l *memoryLog) Leader() (raftstore.Member, uint64, bool) {
-	return raftstore.Member{ID: "n1"}, 1, true
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return raftstore.Member{ID: "n1"}, max(l.term, 1), true
 }
 func (l *memoryLog) Status() raftstore.Status { return raftstore.Status{} }
 
