@@ -267,14 +267,14 @@ func TestBadConfiguration(t *testing.T) {
 		"secret in clear": func(c *node.Config) {
 			c.Spark = sparkconf.New(map[string]string{"spark.authenticate.secret": "s3cret"})
 		},
-		"no master":            func(c *node.Config) { c.Master = "" },
-		"master in ZooKeeper":  func(c *node.Config) { c.Master = "zk://h:1/mesos" },
-		"REST without a port":  func(c *node.Config) { c.RESTAddr = "127.0.0.1" },
-		"REST open to all":     func(c *node.Config) { c.RESTAddr = "0.0.0.0:0" },
-		"not among the peers":  func(c *node.Config) { c.Peers = []node.Peer{{ID: "n2", Raft: "n2"}} },
-		"a peer twice":         func(c *node.Config) { c.Peers = append(c.Peers, c.Peers[0]) },
-		"strange id":           func(c *node.Config) { c.ID = "n 1"; c.Peers[0].ID = "n 1" },
-		"secret, no principal": func(c *node.Config) { c.Spark = sparkconf.New(map[string]string{"spark.mesos.secret": "x"}) },
+		"no master":             func(c *node.Config) { c.Master = "" },
+		"master without a host": func(c *node.Config) { c.Master = "zk://" },
+		"REST without a port":   func(c *node.Config) { c.RESTAddr = "127.0.0.1" },
+		"REST open to all":      func(c *node.Config) { c.RESTAddr = "0.0.0.0:0" },
+		"not among the peers":   func(c *node.Config) { c.Peers = []node.Peer{{ID: "n2", Raft: "n2"}} },
+		"a peer twice":          func(c *node.Config) { c.Peers = append(c.Peers, c.Peers[0]) },
+		"strange id":            func(c *node.Config) { c.ID = "n 1"; c.Peers[0].ID = "n 1" },
+		"secret, no principal":  func(c *node.Config) { c.Spark = sparkconf.New(map[string]string{"spark.mesos.secret": "x"}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := single(t)

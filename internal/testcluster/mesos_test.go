@@ -155,6 +155,13 @@ func TestLostKillIsSentAgain(t *testing.T) {
 	c.Consistent()
 }
 
+func attempts(d *fsm.Driver) (text string) {
+	for _, a := range d.Attempts {
+		text += fmt.Sprintf("%+v; ", *a)
+	}
+	return text
+}
+
 // TestAgentLostAndBack: the policy for agents that Mesos cannot reach.
 func TestAgentLostAndBack(t *testing.T) {
 	const wait = "spark.mesos.dispatcher.unreachable"
@@ -199,7 +206,7 @@ func TestAgentLostAndBack(t *testing.T) {
 				if want := 1; relaunched {
 					want = 2
 					if len(d.Attempts) != want {
-						t.Errorf("%d attempts, want %d", len(d.Attempts), want)
+						t.Errorf("%d attempts, want %d: %s", len(d.Attempts), want, attempts(d))
 					}
 				} else if len(d.Attempts) != want {
 					t.Errorf("%d attempts, want %d", len(d.Attempts), want)

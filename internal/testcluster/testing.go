@@ -3,6 +3,7 @@ package testcluster
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"os"
 	"testing"
 	"time"
@@ -71,12 +72,17 @@ func (t *T) Until(what string, ok func() bool) {
 }
 
 // Submit submits to n and wants an acknowledgement; it returns the driver's id.
+// Where there is surely no leader at the moment it asks again.
 func (t *T) Submit(n *Node, s Submission) string {
 	t.tb.Helper()
 	if s.Command == "" {
 		s.Command = t.Journal.Until(s.Key)
 	}
-	a := n.Submit(t.Ctx(), s)
+	var a Answer
+	t.Until("a leader to take "+s.Key, func() bool {
+		a = n.Submit(t.Ctx(), s)
+		return a.Outcome != Refused || a.HTTP != http.StatusServiceUnavailable
+	})
 	if a.Outcome != Acked {
 		t.tb.Fatalf("submit %s to %s: %+v", s.Key, n.ID, a)
 	}
