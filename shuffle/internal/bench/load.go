@@ -102,7 +102,7 @@ type client struct {
 
 func (c *client) run(warm, end time.Time) {
 	for reduce := c.first; time.Now().Before(end); reduce++ {
-		id, chunks := int64(c.size), streamChunks
+		id, chunks := int64(c.shuffle), streamChunks
 		if !c.bare {
 			h, err := c.Open(c.request(reduce))
 			check(err)

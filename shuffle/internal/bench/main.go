@@ -84,7 +84,7 @@ const (
 
 // prepare writes, as shuffle number i, map outputs with blocks of sizes[i].
 func prepare(dir string, sizes []int) *blocks.Location {
-	loc := &blocks.Location{Dirs: []string{filepath.Join(dir, "blockmgr-bench")}, SubDirs: 64}
+	loc := location(dir)
 	for i, size := range sizes {
 		data := make([]byte, reduces(size)*size)
 		for m := range mapsPerSize {
@@ -97,6 +97,10 @@ func prepare(dir string, sizes []int) *blocks.Location {
 		}
 	}
 	return loc
+}
+
+func location(dir string) *blocks.Location {
+	return &blocks.Location{Dirs: []string{filepath.Join(dir, "blockmgr-bench")}, SubDirs: 64}
 }
 
 func reduces(size int) int { return max(1, *dataMB<<20/mapsPerSize/size) }

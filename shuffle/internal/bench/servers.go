@@ -64,7 +64,7 @@ func start(name, dir string) *server {
 	} else {
 		self, err := os.Executable()
 		check(err)
-		s.cmd = exec.Command(self, "-serve", name, "-sendfile", fmt.Sprint(*sendfileB), "-cpuprofile", *profile)
+		s.cmd = exec.Command(self, "-serve", name, "-sendfile", fmt.Sprint(*sendfileB), "-sizes", *sizesFlag, "-data", fmt.Sprint(*dataMB), "-cpuprofile", *profile)
 		s.cmd.Env = append(os.Environ(), "BENCH_ADDR="+s.addr, "BENCH_DIR="+dir)
 	}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -191,21 +191,21 @@ func serve(name string) error {
 	return errors.Join(s.Serve(ctx), s.Close())
 }
 
-// plainSize is the size of the bare server's file: as much as the others read
-// of, so that the caches of the processor help all alike.
-const plainSize = 256 << 20
-
-// serveSendfile answers every chunk request with bytes from one file. The
-// stream id says how many, the connection and the chunk's index from where.
+// serveSendfile answers chunk requests from the same files as the others, with
+// no lookup but an array's. The stream id is the shuffle's number.
 func serveSendfile(addr, dir string) error {
-	f, err := os.Create(filepath.Join(dir, "plain"))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for range plainSize >> 20 {
-		if _, err := f.Write(make([]byte, 1<<20)); err != nil {
-			return err
+	loc := location(dir)
+	sizes := numbers(*sizesFlag)
+	files := make([][]int, len(sizes))
+	for i := range sizes {
+		for m := range mapsPerSize {
+			d, rel := loc.Find(fmt.Sprintf("shuffle_%d_%d_0.data", i, m))
+			f, err := os.Open(filepath.Join(d, rel))
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			files[i] = append(files[i], int(f.Fd()))
 		}
 	}
 	l, err := net.Listen("tcp", addr)
@@ -222,19 +222,19 @@ func serveSendfile(addr, dir string) error {
 		}
 		go func() {
 			defer nc.Close()
-			plainSendfile(nc.(*net.TCPConn), int(f.Fd()))
+			plainSendfile(nc.(*net.TCPConn), sizes, files)
 		}()
 	}
 }
 
-func plainSendfile(nc *net.TCPConn, file int) {
+func plainSendfile(nc *net.TCPConn, sizes []int, files [][]int) {
 	raw, err := nc.SyscallConn()
 	if err != nil {
 		return
 	}
 	in := bufio.NewReader(nc)
 	request := make([]byte, 21)
-	start := rand.Int64N(plainSize)
+	start := rand.IntN(1 << 20)
 	for {
 		if _, err := io.ReadFull(in, request); err != nil {
 			return
@@ -243,8 +243,10 @@ func plainSendfile(nc *net.TCPConn, file int) {
 		if err != nil {
 			return
 		}
-		head, left := wire.AppendChunkHeader(nil, f.StreamID, f.ChunkIndex, f.StreamID), f.StreamID
-		off := (start + int64(f.ChunkIndex)*left) % (plainSize - left)
+		size, chunk := sizes[f.StreamID], int(f.ChunkIndex)
+		head, left := wire.AppendChunkHeader(nil, f.StreamID, f.ChunkIndex, int64(size)), int64(size)
+		file := files[f.StreamID][chunk/(streamChunks/mapsPerSize)%mapsPerSize]
+		off := int64((start+chunk)%reduces(size)) * left
 		_ = raw.Write(func(fd uintptr) bool {
 			n, err := unix.SendmsgN(int(fd), head, nil, nil, unix.MSG_MORE|unix.MSG_DONTWAIT)
 			head = head[max(n, 0):]
