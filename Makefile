@@ -18,10 +18,11 @@ PKG         ?= ./...
 FUZZTIME    ?= 10s
 BENCH       ?= .
 PEER        ?=
+BENCHFLAGS  ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build test check fmt vet lint race fuzz bench bench-peers demo generate missing clean
+.PHONY: help build test check fmt vet lint race fuzz bench bench-peers gobench demo generate missing clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | \
@@ -56,12 +57,15 @@ fuzz: ## every fuzz test for FUZZTIME (10s)
 	  done; \
 	done
 
-bench: build ## Go benchmarks; BENCH=regexp PKG=./raftstore narrow
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 -timeout 60m $(PKG)
+bench: build ## measure processes and write docs/performance.md; BENCHFLAGS='-only rest' narrows
+	go run ./internal/bench -write docs/performance.md $(BENCHFLAGS)
 
-bench-peers: build ## the benchmarks beside the peer systems set up in PEER=dir
+bench-peers: build ## the same load beside Spark's dispatcher, with the scripts in PEER=dir
 	@[ -d "$(PEER)" ] || { echo "usage: make bench-peers PEER=directory of the peers"; exit 2; }
-	HA_DISPATCHER_PEER='$(abspath $(PEER))' go test -run '^$$' -bench '$(BENCH)' -p 1 -timeout 60m $(PKG)
+	go run ./internal/bench -only peer -peer '$(abspath $(PEER))' -write docs/performance.md $(BENCHFLAGS)
+
+gobench: ## Go benchmarks; BENCH=regexp PKG=./fsm narrow
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 -timeout 60m $(PKG)
 
 demo: build ## three nodes, a Mesos, drivers, and the leader killed while they run
 	go run ./internal/demo
