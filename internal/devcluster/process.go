@@ -56,7 +56,7 @@ func (p *process) start() error {
 	}
 	done := make(chan struct{})
 	go func() {
-		cmd.Wait()
+		_ = cmd.Wait() // whoever waits asks only whether it has ended
 		close(done)
 	}()
 	p.mu.Lock()
@@ -103,11 +103,11 @@ func (p *process) stop(grace time.Duration) {
 	if p.cmd == nil || !p.running() {
 		return
 	}
-	p.signal(syscall.SIGTERM)
+	_ = p.signal(syscall.SIGTERM) // fails where it has just ended
 	select {
 	case <-p.ended():
 	case <-time.After(grace):
-		syscall.Kill(-p.pid(), syscall.SIGKILL)
+		_ = syscall.Kill(-p.pid(), syscall.SIGKILL)
 		<-p.ended()
 	}
 }

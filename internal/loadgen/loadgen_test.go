@@ -141,13 +141,13 @@ func TestOutcomes(t *testing.T) {
 		refused, unknown int
 	}{
 		"refused in band": {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"success":false,"message":"full"}`) }, 1, 0},
-		"bad request":     {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "{}", 400) }, 1, 0},
+		"bad request":     {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "{}", http.StatusBadRequest) }, 1, 0},
 		"not executed": {func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			io.WriteString(w, `{"outcome":"not_executed"}`)
 		}, 1, 0},
 		"outcome unknown": {func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			io.WriteString(w, `{"outcome":"unknown"}`)
 		}, 0, 1},
 		"no JSON": {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `<html>`) }, 0, 1},
