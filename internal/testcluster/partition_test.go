@@ -170,9 +170,14 @@ func TestLeadershipBounces(t *testing.T) {
 	for range 6 {
 		leader, err := c.WaitLeader(c.Ctx())
 		c.Do(err)
-		if err := leader.Inside().Store().Transfer(c.Ctx(), ""); err != nil {
+		store := leader.Inside().Store()
+		term := store.Status().Term
+		if err := store.Transfer(c.Ctx(), ""); err != nil {
 			t.Logf("transfer from %s: %v", leader.ID, err)
+			continue
 		}
+		_, err = c.WaitTerm(c.Ctx(), term)
+		c.Do(err)
 	}
 	for _, id := range <-done {
 		c.In(id, fsm.DriverFinished)
