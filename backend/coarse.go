@@ -78,7 +78,7 @@ func (c *Coarse) Start(ctx context.Context) error {
 	c.mu.Unlock()
 
 	c.work.Go(func() { c.follow(run) })
-	_, err := c.request(ctx, fsm.NumberRegisterApp, &fsmpb.RegisterApp{
+	_, err := c.resolve(ctx, fsm.NumberRegisterApp, &fsmpb.RegisterApp{
 		AppId: c.cfg.AppID, Name: c.settings.AppName, User: c.settings.User, FrameworkId: c.settings.Framework.ID,
 		MaxAgentFailures: MaxAgentFailures, ExcludeMs: c.settings.ExcludeFor.Milliseconds(),
 		Totals: []*fsm.ProfileTotal{{Total: c.settings.InitialTotal}},

@@ -270,3 +270,48 @@ func TestWatch(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestARemovedFrameworkEndsTheApplication(t *testing.T) {
+	told := make(chan string, 1)
+	removed := false
+	s := suiteWith(t, func(c *Config) {
+		c.Scheduler = errorScheduler{told}
+		real := c.NewMesos
+		c.NewMesos = func(f mesosutil.DriverFramework, gate func(context.Context) error) (Mesos, error) {
+			m, err := real(f, gate)
+			if removed {
+				return removedMesos{m.(*fakeMesos)}, err
+			}
+			removed = true
+			return endingMesos{m.(*fakeMesos)}, err
+		}
+	})
+	s.offer(offerOf("1", execMem, 4))
+	s.launched("o1")
+	close(s.mesos.torn) // the driver ends
+	if got := <-told; !strings.Contains(got, "removed") {
+		t.Error(got)
+	}
+	s.in("0", fsm.ExecutorLost)
+	eventually(t, "the reason", func() bool { return errors.Is(s.Status().Err, ErrFrameworkRemoved) })
+}
+
+type errorScheduler struct{ told chan string }
+
+func (errorScheduler) Initialize(SchedulerBackend) {}
+func (errorScheduler) ExecutorLost(_, _ string)    {}
+func (s errorScheduler) Error(m string)            { s.told <- m }
+
+// endingMesos ends as a driver does whose framework Mesos has removed.
+type endingMesos struct{ *fakeMesos }
+
+func (m endingMesos) Run(ctx context.Context) error {
+	if err := m.fakeMesos.Run(ctx); err != nil {
+		return err
+	}
+	return mesosutil.ErrFrameworkRemoved
+}
+
+type removedMesos struct{ *fakeMesos }
+
+func (removedMesos) Run(context.Context) error { return mesosutil.ErrFrameworkRemoved }

@@ -40,13 +40,18 @@ func (c *Coarse) send(ctx context.Context, data []byte) (*fsmpb.Result, error) {
 	return fsm.DecodeResult(out)
 }
 
-// request writes a command until its outcome is known: through elections, and
-// through answers that got lost, because the request id makes a repeat harmless.
-// It gives up after Config.RequestWait, with ErrOutcomeUnknown where the command
-// may have been carried out.
+// request is resolve for at most Config.RequestWait.
 func (c *Coarse) request(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestWait)
 	defer cancel()
+	return c.resolve(ctx, n, body)
+}
+
+// resolve writes a command until its outcome is known: through elections, and
+// through answers that got lost, because the request id makes a repeat harmless.
+// It gives up when ctx ends, with ErrOutcomeUnknown where the command may have
+// been carried out.
+func (c *Coarse) resolve(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
 	data, err := fsm.Encode(n, c.stamp(), body)
 	if err != nil {
 		return nil, err
