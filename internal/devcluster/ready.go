@@ -27,8 +27,13 @@ type readiness struct {
 func (c *Cluster) WaitReady(ctx context.Context) (leader int, err error) {
 	var last error
 	for {
-		if leader, last = c.ready(ctx); last == nil {
+		leader, err := c.ready(ctx)
+		if err == nil {
 			return leader, nil
+		}
+		// What the end of ctx broke off tells nothing about the cluster.
+		if last == nil || ctx.Err() == nil {
+			last = err
 		}
 		select {
 		case <-ctx.Done():

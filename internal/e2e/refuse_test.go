@@ -2,14 +2,16 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 
 	"github.com/ha-dispatcher/ha-dispatcher/internal/devcluster"
 )
@@ -100,21 +102,80 @@ func TestADataDirIsOfOneNode(t *testing.T) {
 	c.ready(t)
 }
 
-// A cluster whose Mesos is not there takes no submission, says why, and takes
-// them as soon as Mesos comes.
+// A node whose Mesos is not there takes no submission, says why, and takes them
+// as soon as Mesos comes.
 func TestMesosThatIsNotThere(t *testing.T) {
 	dir := shortDir(t)
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := free.Addr().String()
+	mesos := free.Addr().String()
 	free.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	_, err = devcluster.Start(ctx, devcluster.Options{Binary: binary(t), DataDir: dir, Nodes: 1, MesosURL: "http://" + address})
-	if err == nil || !strings.Contains(err.Error(), "mesos") || !strings.Contains(err.Error(), address) {
-		t.Errorf("readiness without Mesos: %v", err)
+	background(t, dir, "serve", "--master", "mesos://"+mesos, "--port", "0", "--webui-port", "0",
+		"--data-dir", filepath.Join(dir, "n1"), "--ready-file", filepath.Join(dir, "ready"))
+	var node struct{ REST, WebUI string }
+	eventually(t, "the node to serve", func() string {
+		raw, err := os.ReadFile(filepath.Join(dir, "ready"))
+		if err != nil {
+			return err.Error()
+		}
+		if err := json.Unmarshal(raw, &node); err != nil {
+			t.Fatal(err)
+		}
+		return ""
+	})
+	u := newUser(t)
+	eventually(t, "/readyz to tell what is missing", func() string {
+		err := u.get(t.Context(), node.WebUI+"/readyz", &struct{}{})
+		if err == nil || !strings.Contains(err.Error(), mesos) || !strings.Contains(err.Error(), "HTTP 503") {
+			return fmt.Sprint(err)
+		}
+		return ""
+	})
+	_, o, err := u.submit(t.Context(), node.REST, command{name: "early", shell: "true"}, "")
+	if o != refused || !strings.Contains(fmt.Sprint(err), "Scheduler is not ready to take requests") {
+		t.Errorf("a submission without Mesos: %s %v", o, err)
 	}
-	nothingLeft(t, dir)
+	_, port, _ := net.SplitHostPort(mesos)
+	background(t, dir, "mesos", "--port", port, "--work-dir", filepath.Join(dir, "mesos"))
+	eventually(t, "the node to be ready", func() string {
+		if err := u.get(t.Context(), node.WebUI+"/readyz", &struct{}{}); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	id, o, err := u.submit(t.Context(), node.REST, command{name: "late", shell: "true"}, "")
+	if o != acknowledged {
+		t.Fatalf("%s %v", o, err)
+	}
+	eventually(t, "the driver to finish", func() string {
+		d, err := u.driver(t.Context(), node.REST, id)
+		if err != nil || d.State != "FINISHED" {
+			return fmt.Sprint(err, d.State)
+		}
+		return ""
+	})
+}
+
+// background runs the program until the test ends, and stops it in good order.
+func background(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(binary(t), args...)
+	log, err := os.Create(filepath.Join(dir, args[0]+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s ended with %v", args[0], err)
+		}
+		checkLogs(t, dir)
+	})
 }
