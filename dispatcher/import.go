@@ -170,10 +170,11 @@ func (s *Service) CompleteImport(ctx context.Context, frameworkID string) error 
 	return fsm.ResultError(r)
 }
 
-// awaitsImport is nil, or why a leader must not subscribe yet: before all drivers
-// are there, Mesos' answers about the missing ones would go unheard.
-func (l *Leader) awaitsImport(fw fsm.Framework) error {
-	if fw.State != fsm.FrameworkNew || fw.ID == "" && !l.cfg.AwaitImport {
+// AwaitsImport is nil, or why this cluster does not subscribe to Mesos yet: before
+// all drivers are there, Mesos' answers about the missing ones would go unheard.
+func (s *Service) AwaitsImport() error {
+	fw := s.state.Framework()
+	if fw.State != fsm.FrameworkNew || fw.ID == "" && !s.cfg.AwaitImport {
 		return nil
 	}
 	return ErrImportOpen

@@ -146,7 +146,7 @@ func (l *Leader) lead(ctx context.Context) {
 			l.awaitFrameworkChange(ctx, fw.State)
 			continue
 		}
-		if err := l.awaitsImport(fw); err != nil {
+		if err := l.AwaitsImport(); err != nil {
 			l.setStatus(LeaderStatus{Leading: true, Err: err})
 			l.awaitFrameworkChange(ctx, fw.State)
 			continue

@@ -110,6 +110,15 @@ func (c *Config) masters() (list string, _ mesosutil.MasterDetector, _ error) {
 	return "", d, nil
 }
 
+// masterText is the Mesos master without the password that a zk:// URL may hold.
+func (c *Config) masterText() string {
+	m, err := mesosutil.ParseMaster(c.Master)
+	if err != nil {
+		return "the Mesos master"
+	}
+	return m.String()
+}
+
 func (c *Config) framework(id, webURL string) (mesosutil.DriverFramework, error) {
 	gpus, err := c.Spark.Int(keyGPUs, 0)
 	if err != nil {

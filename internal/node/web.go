@@ -43,7 +43,10 @@ func (n *Node) checkMesos() Check {
 	case fsm.FrameworkSubscribed:
 		c.Message = fmt.Sprintf("framework %s subscribed at %s", fw.ID, fw.Master)
 	case fsm.FrameworkNew:
-		c.Message = fmt.Sprintf("no leader has subscribed to mesos at %s yet", n.cfg.Master)
+		c.Message = fmt.Sprintf("no leader has subscribed to mesos at %s yet", n.cfg.masterText())
+		if err := n.service.AwaitsImport(); err != nil {
+			c.Message = err.Error()
+		}
 	case fsm.FrameworkRemoved, fsm.FrameworkTornDown:
 		c.Message = fmt.Sprintf("framework %s is %s: go on with 'ha-dispatcher cluster reset-framework'", fw.ID, fw.State)
 		return c
@@ -55,7 +58,7 @@ func (n *Node) checkMesos() Check {
 	}
 	if st := n.leader.Status(); st.Leading && !st.Subscribed {
 		c.OK = false
-		c.Message = fmt.Sprintf("the leader is not subscribed to mesos at %s", n.cfg.Master)
+		c.Message = fmt.Sprintf("the leader is not subscribed to mesos at %s", n.cfg.masterText())
 		if st.Err != nil {
 			c.Message += ": " + st.Err.Error()
 		}

@@ -76,7 +76,8 @@ func TestANodeFollowsTheElectionAndItsDriversGetTheURL(t *testing.T) {
 	if err := os.WriteFile(jar, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	master := "zk://" + server.Addr() + "/mesos"
+	const password = "not-to-be-shown"
+	master := "zk://user:" + password + "@" + server.Addr() + "/mesos"
 	n, err := node.Start(context.Background(), node.Config{
 		ID: "n1", DataDir: t.TempDir(), RaftAddr: "127.0.0.1:7001", Peers: []node.Peer{{ID: "n1", Raft: "127.0.0.1:7001"}},
 		RESTAddr: "127.0.0.1:0", WebUIAddr: "127.0.0.1:0", Master: master, Name: "zk",
@@ -118,8 +119,16 @@ func TestANodeFollowsTheElectionAndItsDriversGetTheURL(t *testing.T) {
 		return strings.Contains(string(text), "--master mesos://"+master+" ")
 	})
 
-	// The first master loses its office.
+	// The first master loses its office, and for a moment there is none.
 	mesos.StopMaster()
+	eventually(t, "the node says that it is not subscribed, and not how it would log in", func() bool {
+		_, checks := n.Ready()
+		text := fmt.Sprint(checks)
+		if strings.Contains(text, password) {
+			t.Fatal(text)
+		}
+		return strings.Contains(text, "not subscribed to mesos at zk://user:***@")
+	})
 	resign()
 	if err := mesos.FailoverTo(t.Context(), mesos.Addrs()[1]); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -40,7 +41,8 @@ func TestAClusterTakesADispatcherOver(t *testing.T) {
 	ctx := t.Context()
 
 	eventually(t, "the new cluster says what it waits for", func() bool {
-		return n.LeaderStatus().Err != nil && strings.Contains(n.LeaderStatus().Err.Error(), "migrate")
+		_, checks := n.Ready()
+		return n.LeaderStatus().Err != nil && strings.Contains(n.LeaderStatus().Err.Error(), "migrate") && strings.Contains(fmt.Sprint(checks), "migrate")
 	})
 	// A trial changes nothing.
 	o := options(server, "/old/tree")
