@@ -3,6 +3,7 @@ package backend
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,11 +96,20 @@ func (c *cluster) start(m *member) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	state := fsm.New()
-	store, err := raftstore.Open(ctx, raftstore.Config{
-		NodeID: m.id, DataDir: m.dir, Peers: peers, Transport: &c.net, Logger: testLogger(),
-		Profile: raftstore.Profile{Name: "test", Heartbeat: 400 * time.Millisecond, Election: 400 * time.Millisecond, Lease: 200 * time.Millisecond},
-	}, Machine{State: state})
+	open := func() (*raftstore.Store, *fsm.State, error) {
+		state := fsm.New()
+		store, err := raftstore.Open(ctx, raftstore.Config{
+			NodeID: m.id, DataDir: m.dir, Peers: peers, Transport: &c.net, Logger: testLogger(),
+			Profile: raftstore.Profile{Name: "test", Heartbeat: 400 * time.Millisecond, Election: 400 * time.Millisecond, Lease: 200 * time.Millisecond},
+		}, Machine{State: state})
+		return store, state, err
+	}
+	store, state, err := open()
+	// A child of this process holds a copy of every lock between its fork and its
+	// exec, so a directory may stay locked for a moment after a crash.
+	for errors.Is(err, raftstore.ErrLocked) && sleep(ctx, 5*time.Millisecond) {
+		store, state, err = open()
+	}
 	if err != nil {
 		c.t.Errorf("start %s: %v", m.id, err)
 		return

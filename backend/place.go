@@ -56,10 +56,10 @@ func (s *session) place(ctx context.Context) error {
 		plan := Decide(sit)
 		s.launching, s.localitySince = plan.Launching, plan.LocalitySince
 		s.offers = nil
+		s.tally(a, plan)
 		if err := s.carryOut(ctx, a, plan); err != nil {
 			return err
 		}
-		s.tally(a, plan)
 		if slices.ContainsFunc(plan.Declines, func(d Decline) bool { return d.Reason == ReasonLocality }) {
 			// Waiting is over then; the refusal of these offers may not be.
 			s.reviveAt(plan.LocalitySince.Add(s.settings.LocalityWait + time.Millisecond))
