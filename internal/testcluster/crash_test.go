@@ -46,13 +46,13 @@ func TestLeaderCrashAtEveryPlaceOfALaunch(t *testing.T) {
 			overBoth(t, func(t *testing.T, opts testcluster.Options) {
 				c := testcluster.New(t, opts)
 				leader := c.Ready()
-				trap := leader.Arm(place, testcluster.CrashThere)
+				trap := c.Arm(place, testcluster.CrashThere)
 				// The answer may get lost with the leader.
 				a := leader.Submit(c.Ctx(), testcluster.Submission{Key: "d", Command: c.Journal.Until("d")})
 				if a.Outcome == testcluster.Refused {
 					t.Fatalf("refused: %+v", a)
 				}
-				c.Snap(trap)
+				crashed := c.Snap(trap)
 				next := c.Ready()
 				id := c.Only(next, "d")
 				c.In(id, fsm.DriverRunning)
@@ -64,7 +64,7 @@ func TestLeaderCrashAtEveryPlaceOfALaunch(t *testing.T) {
 				if started := startedAttempts(d); started != 1 {
 					t.Errorf("%d attempts were started", started)
 				}
-				c.Start(leader)
+				c.Start(crashed)
 				c.Consistent()
 				c.Acknowledged()
 			})
@@ -92,11 +92,11 @@ func TestLeaderCrashAfterStatusOfTheEnd(t *testing.T) {
 			id := c.Submit(leader, testcluster.Submission{Key: "d", Supervise: true})
 			c.In(id, fsm.DriverRunning)
 			c.Acknowledged()
-			trap := leader.Arm(place, testcluster.CrashThere)
+			trap := c.Arm(place, testcluster.CrashThere)
 			c.End("d", 0)
-			c.Snap(trap)
+			crashed := c.Snap(trap)
 			c.In(id, fsm.DriverFinished)
-			c.Start(leader)
+			c.Start(crashed)
 			c.Acknowledged()
 			c.Consistent()
 			if runs := c.Runs("d", 1); len(runs) != 1 {
@@ -113,11 +113,11 @@ func TestLeaderCrashBetweenKillAndKILL(t *testing.T) {
 		leader := c.Ready()
 		id := c.Submit(leader, testcluster.Submission{Key: "d", Supervise: true})
 		c.Runs("d", 1)
-		trap := leader.Arm(dispatcher.FailKillCommitted, testcluster.CrashThere)
+		trap := c.Arm(dispatcher.FailKillCommitted, testcluster.CrashThere)
 		leader.Kill(c.Ctx(), id)
-		c.Snap(trap)
+		crashed := c.Snap(trap)
 		c.In(id, fsm.DriverKilled)
-		c.Start(leader)
+		c.Start(crashed)
 		c.Consistent()
 		if runs := c.Runs("d", 1); len(runs) != 1 || !runs[0].Killed {
 			t.Errorf("%+v", runs)
@@ -133,11 +133,11 @@ func TestEveryLeaderCrashes(t *testing.T) {
 	var ids []string
 	for i, place := range places {
 		leader := c.Ready()
-		trap := leader.Arm(place, testcluster.CrashThere)
+		trap := c.Arm(place, testcluster.CrashThere)
 		key := fmt.Sprintf("d%d", i)
 		ids = append(ids, c.Submit(c.Others(leader)[0], testcluster.Submission{Key: key, Command: c.Journal.For(key, 0, 0)}))
-		c.Snap(trap)
-		c.Start(leader)
+		crashed := c.Snap(trap)
+		c.Start(crashed)
 	}
 	for _, id := range ids {
 		c.In(id, fsm.DriverFinished)

@@ -32,7 +32,7 @@ func TestKillInEveryState(t *testing.T) {
 	c.In(queued, fsm.DriverKilled)
 	never("queued")
 
-	trap := leader.Arm(dispatcher.FailIntentCommitted, testcluster.HoldThere)
+	trap := c.Arm(dispatcher.FailIntentCommitted, testcluster.HoldThere)
 	launching := c.Submit(leader, testcluster.Submission{Key: "launching"})
 	c.Snap(trap)
 	c.In(launching, fsm.DriverLaunching)

@@ -75,7 +75,7 @@ func TestAcceptHeldUp(t *testing.T) {
 func TestOfferGoneBeforeAccept(t *testing.T) {
 	c := testcluster.New(t, testcluster.Options{Memory: true, Mesos: localmesos.Options{Agents: 1}})
 	leader := c.Ready()
-	trap := leader.Arm(dispatcher.FailIntentCommitted, testcluster.HoldThere)
+	trap := c.Arm(dispatcher.FailIntentCommitted, testcluster.HoldThere)
 	id := c.Submit(leader, testcluster.Submission{Key: "d"})
 	c.Snap(trap)
 	agent := c.Mesos.Agents()[0].ID
