@@ -149,6 +149,10 @@ func (d *decision) place(dr *fsm.Driver) bool {
 		d.out.More = true
 		return false
 	}
+	if d.hopeless(dr) {
+		d.out.Unplaced++
+		return true
+	}
 	need, err := d.Need(dr)
 	if err != nil {
 		d.out.Rejects = append(d.out.Rejects, Reject{dr.ID, err.Error()})
@@ -167,6 +171,15 @@ func (d *decision) place(dr *fsm.Driver) bool {
 	a.launches = append(a.launches, Launch{Driver: dr, Resources: d.pool.take(a, need)})
 	d.n++
 	return true
+}
+
+// hopeless tells, from what its record says of it, that no agent has room for a
+// driver and none is or will be held for it. In a full cluster this is what is
+// asked of every driver in the queue, so it must cost next to nothing.
+func (d *decision) hopeless(dr *fsm.Driver) bool {
+	most := d.pool.tree[1]
+	return (dr.Cores > most.cpus+epsilon || float64(dr.MemMiB) > most.mem+epsilon) &&
+		d.holds.byDriver[dr.ID] == nil && !d.holds.open(&d.Situation, dr)
 }
 
 // held is the agent that is held for the driver, if it has room by now.
