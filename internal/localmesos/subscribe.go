@@ -93,8 +93,22 @@ func (m *Mesos) subscribe(call *scheduler.Call_Subscribe, s *stream) *framework 
 	m.log.Info("framework subscribed", "framework", id, "name", info.Name)
 	m.sendEvent(f, m.subscribedEvent(id))
 	m.sendEvent(f, &scheduler.Event{Type: scheduler.Event_HEARTBEAT})
+	m.resumeUpdates(f)
 	m.wakeAllocator()
 	return f
+}
+
+// resumeUpdates sends again what the last scheduler did not acknowledge. The
+// agents of Mesos do so when the master tells them of the new one; otherwise
+// everything behind it would wait for the next retry.
+func (m *Mesos) resumeUpdates(f *framework) {
+	for _, a := range m.agents {
+		for key, r := range a.runs {
+			if key.framework == f.id {
+				r.resumeUpdates()
+			}
+		}
+	}
 }
 
 func refuseSubscription(s *stream, err error) *framework {
