@@ -24,6 +24,11 @@ const patience = 60 * time.Second
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
+	eventuallyFor(t, patience, what, ok)
+}
+
+func eventuallyFor(t testing.TB, patience time.Duration, what string, ok func() bool) {
+	t.Helper()
 	for end := time.Now().Add(patience); !ok(); {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
