@@ -45,21 +45,12 @@ func ParseSource(url, dir string) (Source, error) {
 	if !strings.HasPrefix(url, "zk://") {
 		return Source{}, fmt.Errorf("%q does not begin with zk://, as in zk://host1:2181,host2:2181", url)
 	}
-	// A chroot is optional here, and its absence is no election without a path.
-	chroot, rest := "", strings.TrimPrefix(url, "zk://")
-	if strings.Contains(rest[strings.LastIndex(rest, "@")+1:], "/") && !strings.HasSuffix(rest, "/") {
-		chroot = "as given"
-	} else {
-		url = strings.TrimSuffix(url, "/") + "/x"
-	}
-	m, err := mesosutil.ParseMaster(url)
+	// With the directory behind it, the URL has the form of a zk:// master.
+	m, err := mesosutil.ParseMaster(strings.TrimSuffix(url, "/") + dir)
 	if err != nil {
 		return Source{}, err
 	}
-	s := Source{Servers: m.Hosts, Dir: dir}
-	if chroot != "" {
-		s.Dir = m.Path + dir
-	}
+	s := Source{Servers: m.Hosts, Dir: m.Path}
 	s.User, s.Password = m.Auth()
 	return s, nil
 }
