@@ -19,6 +19,7 @@ import (
 // implements it.
 type Log interface {
 	Propose(ctx context.Context, data []byte) ([]byte, error)
+	ProposeLocal(ctx context.Context, data []byte) ([]byte, error)
 	Linearize(ctx context.Context) (uint64, error)
 	VerifyLeader(ctx context.Context) error
 	WaitLeader(ctx context.Context) error
@@ -37,9 +38,7 @@ type proposer struct {
 // once proposes a command a single time.
 func (p *proposer) once(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
 	if _, now, _ := p.log.Leader(); p.term != 0 && now != p.term {
-		// Deposed, and about to be told so. The log would send the command on to
-		// the next leader, who must not find in it what this one decided.
-		return nil, raftstore.ErrNotLeader
+		return nil, raftstore.ErrNotLeader // deposed, and about to be told so
 	}
 	data, err := fsm.Encode(n, p.stamp(fsm.RequestID(uuid.New()), 0), body)
 	if err != nil {
@@ -108,7 +107,13 @@ func (p *proposer) pause(ctx context.Context, d time.Duration) bool {
 }
 
 func (p *proposer) send(ctx context.Context, data []byte) (*fsmpb.Result, error) {
-	out, err := p.log.Propose(ctx, data)
+	propose := p.log.Propose
+	if p.term != 0 {
+		// The log would send the command on to the next leader, who must not find
+		// in it what this one decided.
+		propose = p.log.ProposeLocal
+	}
+	out, err := propose(ctx, data)
 	if err != nil {
 		return nil, err
 	}

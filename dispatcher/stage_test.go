@@ -32,6 +32,10 @@ type memoryLog struct {
 	term   uint64 // 0: 1
 }
 
+func (l *memoryLog) ProposeLocal(ctx context.Context, data []byte) ([]byte, error) {
+	return l.Propose(ctx, data)
+}
+
 func (l *memoryLog) Propose(ctx context.Context, data []byte) ([]byte, error) {
 	l.mu.Lock()
 	before, after := l.before, l.after

@@ -36,6 +36,10 @@ func (t *txn) recordStatus(st *Status) *fsmpb.StatusResult {
 	if len(st.Uuid) > 0 && a.Last != nil && bytes.Equal(a.Last.Uuid, st.Uuid) {
 		return &fsmpb.StatusResult{Code: uint32(CodeDuplicate), DriverId: d.ID, Kill: !current && state.alive()}
 	}
+	if a.Last != nil && TaskState(a.Last.State).final() && !state.final() {
+		// Overtaken by the end of its own attempt: there is no process to kill.
+		return &fsmpb.StatusResult{Code: uint32(CodeStale), DriverId: d.ID}
+	}
 	next := *d
 	next.Attempts = d.withAttempt(i, t.attemptAfter(a, st, current))
 	if !current {

@@ -41,6 +41,16 @@ func (s TaskState) alive() bool {
 	return false
 }
 
+// final tells whether a task in this state has ended and cannot come back, as
+// one on an agent that was away may.
+func (s TaskState) final() bool {
+	switch s {
+	case TaskFinished, TaskFailed, TaskKilled, TaskError:
+		return true
+	}
+	return false
+}
+
 // gone tells whether the state is one of those that say that Mesos has lost the
 // task. TASK_UNREACHABLE is among them because a framework that is not
 // partition-aware gets TASK_LOST in its place, and upstream acts on that.

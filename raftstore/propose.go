@@ -48,6 +48,30 @@ func (s *Store) Propose(ctx context.Context, data []byte) ([]byte, error) {
 	return res, err
 }
 
+// ProposeLocal is Propose on the leader only: elsewhere the answer is
+// ErrNotLeader, and nothing is forwarded. It is for what a leader decides, which
+// its successor must not find in the log as if it were its own.
+func (s *Store) ProposeLocal(ctx context.Context, data []byte) ([]byte, error) {
+	if !s.gate.enter() {
+		return nil, ErrClosed
+	}
+	defer s.gate.leave()
+	if len(data) > s.cfg.MaxCommandBytes {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(data), s.cfg.MaxCommandBytes)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !s.IsLeader() {
+		return nil, s.notLeader()
+	}
+	start := time.Now()
+	res, err := s.proposeLocal(ctx, bytes.Clone(data))
+	s.metrics.proposeTime.Observe(time.Since(start).Seconds())
+	s.metrics.proposals.WithLabelValues(outcome(err), "local").Inc()
+	return res, err
+}
+
 func outcome(err error) string {
 	switch {
 	case err == nil:
