@@ -143,10 +143,7 @@ func (p *process) kill() {
 // TestFailOverAfterKill: kill -9 of the leader's process, again and again, and
 // the time until a surviving follower has a new command acknowledged.
 func TestFailOverAfterKill(t *testing.T) {
-	rounds := 9
-	if testing.Short() {
-		rounds = 3
-	}
+	const rounds = 5
 	dir := t.TempDir()
 	var peers []raftstore.Peer
 	for i := range 3 {
@@ -314,9 +311,6 @@ func (c *cluster) isRunning(id string) bool {
 // TestResidentMemory prints what a node with 5,000 records of 2 KB takes. The
 // state itself is 10 MB of it.
 func TestResidentMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("only prints a figure")
-	}
 	dir := t.TempDir()
 	peers := []raftstore.Peer{{ID: "n1", Addr: freePort(t)}, {ID: "n2", Addr: freePort(t)}, {ID: "n3", Addr: freePort(t)}}
 	var procs []*process
@@ -332,7 +326,8 @@ func TestResidentMemory(t *testing.T) {
 	for i, p := range procs {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 		if err != nil {
-			t.Skip("no /proc here")
+			t.Log("no /proc here: ", err)
+			return
 		}
 		for line := range strings.Lines(string(status)) {
 			if strings.HasPrefix(line, "VmRSS") || strings.HasPrefix(line, "RssAnon") || strings.HasPrefix(line, "RssFile") {

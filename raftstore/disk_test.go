@@ -163,9 +163,6 @@ func TestSlowFollowerDiskHoldsNobodyUp(t *testing.T) {
 // TestStopWithHangingDisk: a stop gives up on a disk that hangs, and the files
 // are released when it comes back.
 func TestStopWithHangingDisk(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for the limits of a stop")
-	}
 	var disks []*disk
 	c := newCluster(t, 1, withDisks(t, &disks, nil))
 	nd := c.leader()
