@@ -148,9 +148,13 @@ func TestALaunchThatMesosDidNotTakeIsNotHeldAgainstTheAgent(t *testing.T) {
 	s.mesos.mu.Unlock()
 	s.offer(offerOf("1", execMem, 4))
 	s.in("0", fsm.ExecutorLost)
-	if e, _ := s.cfg.State.Executor("app", "0"); !e.Dropped || len(s.Status().Exclusions) != 0 {
+	if e, _ := s.cfg.State.Executor("app", "0"); !e.Dropped {
 		t.Errorf("%+v", e)
 	}
+	eventually(t, "the count of drops", func() bool {
+		x := s.Status().Exclusions
+		return len(x) == 1 && x[0].Drops == 1 && x[0].Failures == 0 && !x[0].Excluded
+	})
 	s.mesos.mu.Lock()
 	s.mesos.acceptErr = nil
 	s.mesos.mu.Unlock()

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/user"
 	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
@@ -119,6 +121,13 @@ const (
 )
 
 func (c Config) withDefaults() (Config, *Settings, error) {
+	if c.Context.User = cmp.Or(c.Context.User, os.Getenv("SPARK_USER")); c.Context.User == "" {
+		current, err := user.Current() // Mesos takes no framework without a user
+		if err != nil {
+			return c, nil, fmt.Errorf("backend: Config.Context.User is not set, and this process's user is not known: %w", err)
+		}
+		c.Context.User = current.Username
+	}
 	settings, err := ParseSettings(c.Context)
 	if err != nil {
 		return c, nil, err

@@ -24,6 +24,7 @@ const (
 	ReasonMemory      Reason = "too little memory"
 	ReasonGPUs        Reason = "too few gpus"
 	ReasonExcluded    Reason = "agent or host is excluded"
+	ReasonDropped     Reason = "launches did not reach the agent"
 	ReasonPorts       Reason = "fixed ports are not offered"
 	ReasonLocality    Reason = "waiting for a preferred host"
 	ReasonBatch       Reason = "enough launches for one step"
@@ -72,6 +73,8 @@ type Plan struct {
 	Declines      []Decline
 	Launching     bool
 	LocalitySince time.Time
+	// Retry is when offers are useful that are not now; zero: that depends.
+	Retry time.Time
 }
 
 // Decide distributes executors over offers as Spark's coarse-grained backend
@@ -102,6 +105,9 @@ func Decide(s Situation) Plan {
 		matched = append(matched, &slot{offer: o, left: o.Resources})
 	}
 	for d.round(matched) {
+	}
+	if d.retryMs != 0 {
+		p.Retry = time.UnixMilli(d.retryMs)
 	}
 	for _, m := range matched {
 		switch {
@@ -142,6 +148,13 @@ type decision struct {
 	next          uint64
 	launched      int
 	localitySince time.Time
+	retryMs       int64
+}
+
+func (d *decision) retryBy(ms int64) {
+	if d.retryMs == 0 || ms < d.retryMs {
+		d.retryMs = ms
+	}
 }
 
 func newDecision(s Situation) *decision {
@@ -209,9 +222,13 @@ func (d *decision) try(m *slot, p *fsm.ProfileTotal) Reason {
 		return ReasonMemory
 	case d.App.Excluded(m.offer.AgentID.Value, host, d.Now.UnixMilli()) != nil:
 		return ReasonExcluded
+	case d.App.NotBeforeMs(m.offer.AgentID.Value) > d.Now.UnixMilli():
+		d.retryBy(d.App.NotBeforeMs(m.offer.AgentID.Value))
+		return ReasonDropped
 	case !mesosutil.CheckPorts(set.Ports, mesosutil.RangeValues(m.left, mesosutil.PortsResource)):
 		return ReasonPorts
 	case !d.local(host):
+		d.retryBy(d.localitySince.Add(set.LocalityWait).UnixMilli() + 1)
 		return ReasonLocality
 	}
 	d.launch(m, p, cores, mem, gpus)

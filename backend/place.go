@@ -60,9 +60,8 @@ func (s *session) place(ctx context.Context) error {
 		if err := s.carryOut(ctx, a, plan); err != nil {
 			return err
 		}
-		if slices.ContainsFunc(plan.Declines, func(d Decline) bool { return d.Reason == ReasonLocality }) {
-			// Waiting is over then; the refusal of these offers may not be.
-			s.reviveAt(plan.LocalitySince.Add(s.settings.LocalityWait + time.Millisecond))
+		if !plan.Retry.IsZero() {
+			s.reviving.at = plan.Retry // the refusal of these offers may last longer
 		}
 		if slices.ContainsFunc(plan.Declines, func(d Decline) bool { return d.Reason == ReasonBatch }) {
 			s.reviving.wanted = true
@@ -70,13 +69,6 @@ func (s *session) place(ctx context.Context) error {
 	}
 	s.adjustOffers(ctx, newDecision(sit))
 	return nil
-}
-
-func (s *session) reviveAt(t time.Time) {
-	if wait := t.Sub(s.cfg.Clock()); wait > 0 {
-		s.wakeBy(t)
-		s.reviving.at = t
-	}
 }
 
 func (s *session) measure() {

@@ -49,7 +49,11 @@ func (s *session) recorded(ctx context.Context, st *mesos.TaskStatus, res *fsmpb
 	code := fsm.Code(res.Code)
 	s.questions.heard(task)
 	s.m.statuses.WithLabelValues(st.GetState().String(), code.String()).Inc()
-	s.cfg.Logger.Info(fmt.Sprintf("Mesos task %s is now %s", task, st.GetState()), "reason", st.GetReason().String(),
+	reason := "" // not the first of all reasons, which an unset one reads as
+	if st.Reason != nil {
+		reason = st.Reason.String()
+	}
+	s.cfg.Logger.Info(fmt.Sprintf("Mesos task %s is now %s", task, st.GetState()), "reason", reason,
 		"message", st.GetMessage(), "outcome", code.String())
 	if len(st.UUID) > 0 {
 		if err := s.mesos.Acknowledge(ctx, agent, task, st.UUID); err != nil && ctx.Err() == nil {

@@ -20,8 +20,9 @@ type Context struct {
 	// AppName is the name of the application; default `spark.app.name`. Required
 	// in one of the two places.
 	AppName string
-	// User is the OS user of the executors, and SPARK_USER in their environment.
-	// Default: the agent's own.
+	// User is the OS user of the executors, and SPARK_USER in their environment. In
+	// a Config it defaults to the variable SPARK_USER, else to the user of this
+	// process, and must be the same on all nodes.
 	User string
 	// SparkHome is where Spark lies on the agents, unless
 	// `spark.mesos.executor.home` or `spark.executor.uri` says otherwise.

@@ -87,6 +87,8 @@ func startJob(t *testing.T, spark *sparkfixture.Spark, tasks, millis int) *spark
 			t.Logf("the driver said:\n%s", j.out.String())
 		}
 	})
+	began := time.Now()
+	defer func() { t.Logf("driver after %v", time.Since(began).Round(time.Millisecond)) }()
 	j.port = j.await("driver", func(s string) bool { return s != "" })
 	return j
 }
@@ -111,6 +113,8 @@ func (j *sparkJob) await(name string, ok func(string) bool) string {
 // executors waits until so many have registered with the driver.
 func (j *sparkJob) executors(n int) {
 	j.t.Helper()
+	began := time.Now()
+	defer func() { j.t.Logf("%d executors registered after %v", n, time.Since(began).Round(time.Millisecond)) }()
 	j.await("executors", func(s string) bool { return s == strconv.Itoa(n) })
 }
 

@@ -102,6 +102,15 @@ func (a *App) Excluded(agentID, host string, nowMs int64) *Exclusion {
 	return nil
 }
 
+// NotBeforeMs is when the next executor may be launched on an agent, of which the
+// last launches never reached it; 0: at once.
+func (a *App) NotBeforeMs(agentID string) int64 {
+	if i, found := findExclusion(a.Exclusions, agentID, ""); found {
+		return a.Exclusions[i].NotBeforeMs
+	}
+	return 0
+}
+
 func expired(x *Exclusion, nowMs int64) bool { return x.UntilMs != 0 && x.UntilMs <= nowMs }
 
 // Over tells whether nothing more will come of the application: it is stopped,

@@ -84,6 +84,29 @@ func TestRequestsAboutApplicationsAreRemembered(t *testing.T) {
 	})
 }
 
+func TestLaunchesThatNeverReachAnAgentAreNotRepeatedAtOnce(t *testing.T) {
+	n := newNode(t)
+	n.app("app", 2)
+	var waits []int64
+	for range 10 {
+		n.execStatus("app", n.executor("app", "a1"), TaskDropped)
+		a, _ := n.s.App("app")
+		waits = append(waits, a.NotBeforeMs("a1")-n.now)
+		n.now += 20_000
+		if a.Excluded("a1", "", n.now) != nil || a.NotBeforeMs("a2") != 0 {
+			t.Fatalf("%v", a.Exclusions)
+		}
+	}
+	if got := fmt.Sprint(waits); got != "[50 100 200 400 800 1600 3200 6400 10000 10000]" {
+		t.Error(got)
+	}
+	n.execStatus("app", n.executor("app", "a1"), TaskRunning)
+	if a, _ := n.s.App("app"); len(a.Exclusions) != 0 {
+		t.Errorf("%v", a.Exclusions)
+	}
+	checkInvariants(t, n.s)
+}
+
 func TestEndedExecutorsAreForgottenAndTheirNumbersAreNot(t *testing.T) {
 	n := newNode(t)
 	n.app("app", 1)

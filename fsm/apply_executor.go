@@ -144,7 +144,12 @@ func (t *txn) recordExecutorStatus(appID string, st *Status) *fsmpb.StatusResult
 	if r := t.moveExecutor(e, &next, event); r != nil {
 		return &fsmpb.StatusResult{Code: r.Code}
 	}
-	if e.State != ExecutorDraining && (event == EventFailed || event == EventLost) {
+	switch {
+	case event == EventDropped:
+		t.countDrop(&next)
+	case event == EventRunning && e.RunningMs == 0:
+		t.forgetDrops(&next)
+	case e.State != ExecutorDraining && (event == EventFailed || event == EventLost):
 		t.countFailure(&next)
 	}
 	return &fsmpb.StatusResult{}
@@ -179,11 +184,8 @@ func (t *txn) countFailure(e *Executor) {
 	if a.MaxAgentFailures <= 0 || e.AgentID == "" {
 		return
 	}
-	x := &Exclusion{AgentId: e.AgentID, Host: e.Host}
-	if i, found := findExclusion(a.Exclusions, e.AgentID, ""); found && !expired(a.Exclusions[i], t.timeMs) {
-		old := a.Exclusions[i]
-		x.Failures, x.Excluded, x.UntilMs, x.Reason = old.Failures, old.Excluded, old.UntilMs, old.Reason
-	} else if !found && len(a.Exclusions) >= maxExclusions {
+	x := t.heldAgainst(a, e)
+	if x == nil {
 		return
 	}
 	event := "failure"
@@ -197,6 +199,53 @@ func (t *txn) countFailure(e *Executor) {
 	next := *a
 	next.Exclusions = t.withExclusion(a.Exclusions, x)
 	t.setApp(&next, event, x.Reason)
+}
+
+// heldAgainst is what is held against the agent of an executor, to be changed;
+// nil when that is nothing and there is no room for more.
+func (t *txn) heldAgainst(a *App, e *Executor) *Exclusion {
+	x := &Exclusion{AgentId: e.AgentID, Host: e.Host}
+	i, found := findExclusion(a.Exclusions, e.AgentID, "")
+	switch {
+	case found && !expired(a.Exclusions[i], t.timeMs):
+		old := a.Exclusions[i]
+		x.Failures, x.Excluded, x.UntilMs, x.Reason = old.Failures, old.Excluded, old.UntilMs, old.Reason
+		x.Drops, x.NotBeforeMs = old.Drops, old.NotBeforeMs
+	case !found && len(a.Exclusions) >= maxExclusions:
+		return nil
+	}
+	return x
+}
+
+// countDrop keeps launches off an agent for a while that never reach it, so that
+// they are not repeated in a tight loop. It is no failure of an executor.
+func (t *txn) countDrop(e *Executor) {
+	a, _ := t.t.apps.Get(e.AppID)
+	x := t.heldAgainst(a, e)
+	if x == nil || e.AgentID == "" {
+		return
+	}
+	x.NotBeforeMs = t.timeMs + min(int64(dropWaitMs)<<min(x.Drops, 10), dropWaitMaxMs)
+	x.Drops++
+	next := *a
+	next.Exclusions = t.withExclusion(a.Exclusions, x)
+	t.setApp(&next, "drop", e.Reason)
+}
+
+// forgetDrops is for an executor that runs: launches reach its agent.
+func (t *txn) forgetDrops(e *Executor) {
+	a, _ := t.t.apps.Get(e.AppID)
+	i, found := findExclusion(a.Exclusions, e.AgentID, "")
+	if !found || a.Exclusions[i].Drops == 0 {
+		return
+	}
+	x := t.heldAgainst(a, e)
+	x.Drops, x.NotBeforeMs = 0, 0
+	next := *a
+	if next.Exclusions = t.withExclusion(a.Exclusions, x); x.Failures == 0 && !x.Excluded {
+		next.Exclusions = slices.DeleteFunc(next.Exclusions, func(o *Exclusion) bool { return o == x })
+	}
+	t.t.apps.Set(next.ID, &next)
 }
 
 // endAll ends the live executors of an application whose framework is no more.

@@ -2952,6 +2952,8 @@ type Exclusion struct {
 	Excluded      bool                   `protobuf:"varint,4,opt,name=excluded,proto3" json:"excluded,omitempty"`
 	UntilMs       int64                  `protobuf:"varint,5,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // 0: for good
 	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Drops         uint32                 `protobuf:"varint,7,opt,name=drops,proto3" json:"drops,omitempty"`                                  // launches in a row that never reached the agent
+	NotBeforeMs   int64                  `protobuf:"varint,8,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"` // no launch before, because of the drops
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3026,6 +3028,20 @@ func (x *Exclusion) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Exclusion) GetDrops() uint32 {
+	if x != nil {
+		return x.Drops
+	}
+	return 0
+}
+
+func (x *Exclusion) GetNotBeforeMs() int64 {
+	if x != nil {
+		return x.NotBeforeMs
+	}
+	return 0
 }
 
 type App struct {
@@ -3661,14 +3677,16 @@ const file_fsm_proto_rawDesc = "" +
 	"\x04lift\x18\x06 \x01(\bR\x04lift\"8\n" +
 	"\aStopApp\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xa5\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xdf\x01\n" +
 	"\tExclusion\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x1a\n" +
 	"\bfailures\x18\x03 \x01(\rR\bfailures\x12\x1a\n" +
 	"\bexcluded\x18\x04 \x01(\bR\bexcluded\x12\x19\n" +
 	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xd7\x04\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05drops\x18\a \x01(\rR\x05drops\x12\"\n" +
+	"\rnot_before_ms\x18\b \x01(\x03R\vnotBeforeMs\"\xd7\x04\n" +
 	"\x03App\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x12\n" +

@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"shuffle":               {"internal/sparkconf"},
 	"dispatcher":            {"fsm", "raftstore", "mesosutil", "internal/sparkconf"},
 	"backend":               {"fsm", "raftstore", "mesosutil", "internal/sparkconf"},
+	"examples":              {"fsm", "raftstore", "mesosutil", "backend", "internal/sparkconf"},
 	"internal/sparkconf":    {},
 	"internal/node":         {"fsm", "raftstore", "mesosutil", "dispatcher", "internal/sparkconf", "internal/zkmaster", "internal/zkconn"},
 	"internal/zkconn":       {},
