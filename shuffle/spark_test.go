@@ -91,7 +91,7 @@ func jobJar(t *testing.T, spark *sparkfixture.Spark) string {
 	}
 	jar := filepath.Join(dir, "job.jar")
 	for _, args := range [][]string{
-		{"javac", "-nowarn", "-proc:none", "-cp", filepath.Join(spark.Home(), "jars", "*"), "-d", dir + "/classes", "testdata/ShuffleJob.java"},
+		{"javac", "-nowarn", "-proc:none", "-cp", filepath.Join(spark.Home(), "jars", "*"), "-d", dir + "/classes", "testdata/ShuffleJob.java", "testdata/ShuffleClient.java"},
 		{"jar", "--create", "--file", jar, "-C", dir + "/classes", "."},
 	} {
 		if out, err := exec.Command(filepath.Join(bin, args[0]), args[1:]...).CombinedOutput(); err != nil {
