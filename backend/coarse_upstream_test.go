@@ -350,9 +350,12 @@ func TestSupportsSparkSchedulerMinRegisteredResourcesRatio(t *testing.T) {
 }
 
 func TestSupportsDataLocalityWithDynamicAllocation(t *testing.T) {
-	const wait = 200 * time.Millisecond // upstream: 1 s
-	s := newSuite(t, "spark.dynamicAllocation.enabled", "true", "spark.locality.wait", "200ms")
-	waitOut := func() { time.Sleep(wait + wait/2) } // a rule of the clock
+	var passed atomic.Int64 // of a clock that stands still otherwise
+	began := time.Now()
+	s := suiteWith(t, func(c *Config) {
+		c.Clock = func() time.Time { return began.Add(time.Duration(passed.Load())) }
+	}, "spark.dynamicAllocation.enabled", "true", "spark.locality.wait", "1s")
+	waitOut := func() { passed.Add(int64(2 * time.Second)) }
 	number := 0
 	ask := func(n string) string {
 		number++

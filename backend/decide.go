@@ -210,7 +210,7 @@ func (d *decision) try(m *slot, p *fsm.ProfileTotal) Reason {
 	if gpus = min(max(0, set.MaxGPUs-d.gpus), gpus); p.Gpus > 0 {
 		gpus = p.Gpus
 	}
-	host := m.offer.Hostname
+	host, notBefore := m.offer.Hostname, d.App.NotBeforeMs(m.offer.AgentID.Value)
 	switch {
 	case d.MaxLaunches > 0 && d.launched >= d.MaxLaunches:
 		return ReasonBatch
@@ -222,8 +222,8 @@ func (d *decision) try(m *slot, p *fsm.ProfileTotal) Reason {
 		return ReasonMemory
 	case d.App.Excluded(m.offer.AgentID.Value, host, d.Now.UnixMilli()) != nil:
 		return ReasonExcluded
-	case d.App.NotBeforeMs(m.offer.AgentID.Value) > d.Now.UnixMilli():
-		d.retryBy(d.App.NotBeforeMs(m.offer.AgentID.Value))
+	case notBefore != 0 && notBefore > d.Now.UnixMilli():
+		d.retryBy(notBefore)
 		return ReasonDropped
 	case !mesosutil.CheckPorts(set.Ports, mesosutil.RangeValues(m.left, mesosutil.PortsResource)):
 		return ReasonPorts
