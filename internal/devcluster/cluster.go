@@ -93,6 +93,13 @@ func Start(ctx context.Context, opts Options) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
+	// A node that ended at once, for want of its port perhaps, must not be taken
+	// for ready because whoever has the port answers.
+	for _, p := range c.nodes {
+		if err := c.await(ctx, p, c.readyFile(p.name), &struct{}{}); err != nil {
+			return nil, err
+		}
+	}
 	if _, err := c.WaitReady(ctx); err != nil {
 		return nil, err
 	}
@@ -130,7 +137,7 @@ func (c *Cluster) startMesos(ctx context.Context) error {
 		c.info.Mesos.URL = c.opts.MesosURL
 		return nil
 	}
-	ready := filepath.Join(c.opts.DataDir, "mesos.json")
+	ready := c.readyFile("mesos")
 	os.Remove(ready)
 	args := []string{
 		c.opts.Binary, "mesos", "--host", "127.0.0.1", "--port", strconv.Itoa(c.opts.MesosPort),
@@ -151,6 +158,11 @@ func (c *Cluster) startMesos(ctx context.Context) error {
 	}
 	c.info.Mesos.PID = c.mesos.pid()
 	return nil
+}
+
+// readyFile is what a process writes when it serves.
+func (c *Cluster) readyFile(name string) string {
+	return filepath.Join(c.opts.DataDir, name+".json")
 }
 
 func (c *Cluster) logFile(name string) string {
@@ -207,7 +219,7 @@ func (c *Cluster) planNodes() error {
 		args := append(slices.Clone(before), []string{
 			c.opts.Binary, "serve", "--node-id", n.ID, "--data-dir", filepath.Join(c.opts.DataDir, n.ID),
 			"--host", host, "--port", port, "--webui-port", web, "--master", "mesos://" + master,
-			"--peers", strings.Join(peers, ","),
+			"--peers", strings.Join(peers, ","), "--ready-file", c.readyFile(n.ID),
 		}...)
 		for _, kv := range c.opts.Conf {
 			args = append(args, "--conf", kv)
@@ -255,6 +267,7 @@ func (c *Cluster) ports(k int) ([3]string, error) {
 
 // StartNode starts node i, or starts it again on its data.
 func (c *Cluster) StartNode(i int) error {
+	os.Remove(c.readyFile(c.nodes[i].name))
 	if err := c.nodes[i].start(); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bufio"
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,4 +80,20 @@ func TestDevLeavesNothingRunning(t *testing.T) {
 			checkLogs(t, filepath.Join(dir, "log"))
 		})
 	}
+}
+
+// A port that another program has ends the start, even where that program is a
+// cluster and answers.
+func TestDevTellsOfAPortInUse(t *testing.T) {
+	c := start(t, devcluster.Options{Nodes: 1})
+	_, port, err := net.SplitHostPort(address(c.rest(0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := shortDir(t)
+	code, output := run(t, "dev", "--nodes", "1", "--port", port, "--webui-port", "0", "--data-dir", dir)
+	if code != 1 || !strings.Contains(output, "port in use") || strings.Contains(output, "ready\n") {
+		t.Errorf("exit code %d:\n%s", code, output)
+	}
+	nothingLeft(t, dir)
 }
