@@ -171,8 +171,8 @@ func TestALaunchWithoutAnAnswerIsFenced(t *testing.T) {
 	s.offer(offerOf("1", execMem, 4))
 	eventually(t, "another subscription", func() bool {
 		st := s.Status()
-		s.Coarse.mu.Lock()
-		defer s.Coarse.mu.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		return st.Subscribed && s.Coarse.mesos != Mesos(first)
 	})
 	s.in("0", fsm.ExecutorLaunching) // until Mesos says what became of it

@@ -65,6 +65,8 @@ type Decline struct {
 	OfferID string
 	Reason  Reason
 	Refuse  *time.Duration // nil: Mesos' own default
+
+	offer *mesos.Offer
 }
 
 // Plan is a decision.
@@ -123,7 +125,7 @@ func Decide(s Situation) Plan {
 }
 
 func (p *Plan) decline(o *mesos.Offer, why Reason, refuse *time.Duration) {
-	p.Declines = append(p.Declines, Decline{o.ID.Value, why, refuse})
+	p.Declines = append(p.Declines, Decline{o.ID.Value, why, refuse, o})
 }
 
 func (p *Plan) declineAll(offers []mesos.Offer, why Reason) {

@@ -8,6 +8,7 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
 )
 
+// The errors of this package, for errors.Is.
 var (
 	// ErrNotStarted: the application is not registered yet; call Start first.
 	ErrNotStarted = errors.New("the application is not registered yet; call Start first")

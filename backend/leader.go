@@ -128,7 +128,7 @@ func (l *leader) after(ctx context.Context, frameworkID string, err error, laste
 		log.Warn("subscribing again after the log failed", "error", err)
 		sleep(ctx, 100*time.Millisecond)
 	default:
-		log.Error("subscription ended", "error", err, "next try in", l.cfg.Resubscribe)
+		log.Error("subscription ended", "error", err, "next_try_in", l.cfg.Resubscribe)
 		sleep(ctx, l.cfg.Resubscribe)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"time"
@@ -136,6 +137,9 @@ func (s *session) carryOut(ctx context.Context, a *fsm.App, plan Plan) error {
 		refuse := time.Duration(mesosDefault)
 		if d.Refuse != nil {
 			refuse = *d.Refuse
+		}
+		if s.cfg.Logger.Enabled(ctx, slog.LevelDebug) {
+			s.cfg.Logger.Debug(mesosutil.DeclineText(d.offer, string(d.Reason), d.Refuse))
 		}
 		s.decline(ctx, d.OfferID, refuse)
 		s.m.declines.WithLabelValues(string(d.Reason)).Inc()

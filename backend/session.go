@@ -220,6 +220,9 @@ func (s *session) changed(e *fsm.Executor, event string) {
 	switch {
 	case e.State.Terminal():
 		s.reviving.wanted = true // what it held is free, and it may have to be replaced
+		if a, found := s.app(); found && a.Excluded(e.AgentID, "", e.EndedMs) != nil && e.State != fsm.ExecutorKilled && e.State != fsm.ExecutorFinished {
+			s.cfg.Logger.Warn("Excluding Mesos agent " + e.AgentID + " due to too many failures; is Spark installed on it?")
+		}
 	case e.State == fsm.ExecutorDraining:
 		s.kills.add(e.TaskID(), e.AgentID, s.cfg.KillAgain, false)
 	case event == fsm.EventLaunch:
