@@ -72,7 +72,7 @@ func (s *Service) submission(d *launch.Description) (*fsmpb.SubmitDriver, error)
 	if err != nil {
 		return nil, fmt.Errorf("encode the specification: %w", err)
 	}
-	retries, err := maxRetries(d.Conf())
+	retries, err := maxRetries(d)
 	if err != nil {
 		return nil, err
 	}

@@ -169,11 +169,14 @@ func (r *settings) wrong(key, allowed string) error {
 const keyDriverRetries = "spark.mesos.driver.supervise.maxRetries" // ours
 
 // maxRetries of a submission; 0: the policy's.
-func maxRetries(submitted sparkconf.Conf) (int32, error) {
-	r := settings{conf: submitted}
-	n := r.integer(keyDriverRetries, 0, 0, 1_000_000)
-	if len(r.errs) > 0 {
-		return 0, &launch.InvalidError{Key: keyDriverRetries, Value: submitted.Text(keyDriverRetries, ""), Reason: "a whole number from 0 to 1000000 is wanted"}
+func maxRetries(d *launch.Description) (int32, error) {
+	text := d.Property(keyDriverRetries)
+	if text == "" {
+		return 0, nil
+	}
+	n, ok := sparkconf.ParseInt(text)
+	if !ok || n < 0 || n > 1_000_000 {
+		return 0, &launch.InvalidError{Key: keyDriverRetries, Value: text, Reason: "a whole number from 0 to 1000000 is wanted"}
 	}
 	return int32(n), nil
 }

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkconf"
@@ -54,12 +55,12 @@ func (d *Description) Conf() sparkconf.Conf { return sparkconf.New(kvMap(d.Prope
 
 // ClassPath returns the entries of `spark.driver.extraClassPath`, for display.
 func (d *Description) ClassPath() []string {
-	return splitPath(d.property("spark.driver.extraClassPath"))
+	return splitPath(d.Property("spark.driver.extraClassPath"))
 }
 
 // LibraryPath returns the entries of `spark.driver.extraLibraryPath`.
 func (d *Description) LibraryPath() []string {
-	return splitPath(d.property("spark.driver.extraLibraryPath"))
+	return splitPath(d.Property("spark.driver.extraLibraryPath"))
 }
 
 // JavaOptions returns what Spark records as the driver's Java options, for
@@ -71,17 +72,17 @@ func (d *Description) JavaOptions() []string {
 	for _, p := range d.Properties {
 		out = append(out, "-D"+p.Key+"="+p.Value)
 	}
-	out = append(out, splitWords(d.property("spark.driver.defaultJavaOptions"))...)
-	return append(out, splitWords(d.property("spark.driver.extraJavaOptions"))...)
+	out = append(out, splitWords(d.Property("spark.driver.defaultJavaOptions"))...)
+	return append(out, splitWords(d.Property("spark.driver.extraJavaOptions"))...)
 }
 
-func (d *Description) property(key string) string {
-	for _, p := range d.Properties {
-		if p.Key == key {
-			return p.Value
-		}
+// Property returns a submitted property, or "".
+func (d *Description) Property(key string) string {
+	i, found := slices.BinarySearchFunc(d.Properties, key, func(p KV, key string) int { return strings.Compare(p.Key, key) })
+	if !found {
+		return ""
 	}
-	return ""
+	return d.Properties[i].Value
 }
 
 func splitPath(text string) []string {
@@ -135,9 +136,10 @@ func splitWords(text string) []string {
 
 func sortedKV(m map[string]string) []KV {
 	out := make([]KV, 0, len(m))
-	for k, v := range sparkconf.New(m).All() {
+	for k, v := range m {
 		out = append(out, KV{k, v})
 	}
+	slices.SortFunc(out, func(a, b KV) int { return strings.Compare(a.Key, b.Key) })
 	return out
 }
 
