@@ -20,6 +20,7 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/internal/localmesos"
 	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
 	"github.com/ha-dispatcher/ha-dispatcher/raftstore"
+	"github.com/ha-dispatcher/ha-dispatcher/raftstore/faultnet"
 )
 
 // cluster is three nodes in this process that run one application, and a Mesos
@@ -27,7 +28,7 @@ import (
 type cluster struct {
 	t       testing.TB
 	mesos   *localmesos.Mesos
-	net     raftstore.MemNetwork
+	net     *faultnet.Net
 	members []*member
 	starts  string // a file for each executor id, with a line for each of its processes
 	change  func(*Config)
@@ -45,6 +46,7 @@ type member struct {
 	store *raftstore.Store
 	state *fsm.State
 	app   *Coarse
+	cut   bool // off from the others, by the test
 }
 
 // trap lets whoever leads crash at a failpoint, once.
@@ -54,7 +56,7 @@ type trap struct {
 
 func newCluster(t testing.TB, change func(*Config)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, starts: t.TempDir(), change: change, trap: make(map[string]*trap)}
+	c := &cluster{t: t, starts: t.TempDir(), change: change, trap: make(map[string]*trap), net: faultnet.New(&raftstore.MemNetwork{})}
 	var err error
 	c.mesos, err = localmesos.Start(t.Context(), localmesos.Options{
 		Agents: 2, Resources: "cpus:16;mem:65536;ports:[31000-31999]", UpdateRetry: 100 * time.Millisecond,
@@ -77,6 +79,7 @@ func newCluster(t testing.TB, change func(*Config)) *cluster {
 }
 
 func (c *cluster) close() {
+	c.net.Heal()
 	for _, m := range c.members {
 		m.crash()
 	}
@@ -99,7 +102,7 @@ func (c *cluster) start(m *member) {
 	open := func() (*raftstore.Store, *fsm.State, error) {
 		state := fsm.New()
 		store, err := raftstore.Open(ctx, raftstore.Config{
-			NodeID: m.id, DataDir: m.dir, Peers: peers, Transport: &c.net, Logger: testLogger(),
+			NodeID: m.id, DataDir: m.dir, Peers: peers, Transport: c.net.Node(m.id), Logger: testLogger(),
 			Profile: raftstore.Profile{Name: "test", Heartbeat: 400 * time.Millisecond, Election: 400 * time.Millisecond, Lease: 200 * time.Millisecond},
 		}, Machine{State: state})
 		return store, state, err
@@ -163,7 +166,20 @@ func (m *member) crash() {
 func (m *member) up() (*Coarse, *raftstore.Store, *fsm.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.cut {
+		return nil, nil, nil
+	}
 	return m.app, m.store, m.state
+}
+
+// isolate cuts a member off from the others, but not from Mesos.
+func (c *cluster) isolate(m *member, cut bool) {
+	m.mu.Lock()
+	m.cut = cut
+	m.mu.Unlock()
+	if c.net.Heal(); cut {
+		c.net.Isolate(m.id)
+	}
 }
 
 func (c *cluster) arm(name string) *trap {

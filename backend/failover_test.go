@@ -229,3 +229,27 @@ func TestAnAgentThatComesBackWithAnExecutorThatWasReplaced(t *testing.T) {
 		t.Errorf("%v", after)
 	}
 }
+
+// TestALeaderThatIsCutOffGivesUp: it can still reach Mesos, and must not act.
+func TestALeaderThatIsCutOffGivesUp(t *testing.T) {
+	c := newCluster(t, nil)
+	c.scale(c.follower(), 2)
+	before := c.running(2)
+	old := c.leader()
+	app, _, _ := old.up()
+	c.isolate(old, true)
+	next := c.leader()
+	nextApp, _, _ := next.up()
+	c.scale(nextApp, 3)
+	after := c.running(3)
+	for task, pid := range before {
+		if after[task] != pid {
+			t.Errorf("executor %s is process %d, was %d", task, after[task], pid)
+		}
+	}
+	eventually(t, "the old leader to give up", func() bool { return !app.Status().Leading })
+	c.isolate(old, false)
+	c.scale(app, 4) // through a node that leads no more
+	c.running(4)
+	c.consistent()
+}
