@@ -100,6 +100,7 @@ func TestBeforeStart(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"no log": {State: state, Master: "m", Context: contextWith()}, "no master": {State: state, Log: &soloLog{}, Context: contextWith()},
 		"bad master": {State: state, Log: &soloLog{}, Master: "http://", Context: contextWith()}, "no context": {State: state, Log: &soloLog{}, Master: "m"},
+		"no driver": {State: state, Log: &soloLog{}, Master: "m", Context: Context{AppName: "a", SparkHome: "/s"}},
 	} {
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%s: accepted", name)

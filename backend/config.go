@@ -155,6 +155,11 @@ func (c Config) withDefaults() (Config, *Settings, error) {
 	}
 	c.Logger = c.Logger.With("app", c.AppID)
 	if c.Command == nil {
+		for _, key := range []string{"spark.driver.host", "spark.driver.port"} {
+			if settings.conf.Text(key, "") == "" {
+				return c, nil, &InvalidError{Key: key, Reason: "is needed: executors register with the driver there"}
+			}
+		}
 		c.Command = settings.Command
 	}
 	if c.NewMesos == nil {
