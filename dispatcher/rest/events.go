@@ -22,6 +22,7 @@ const (
 var changeTypes = map[fsm.ChangeKind]string{
 	fsm.ChangeDriver: api.EventDriver, fsm.ChangeFramework: api.EventFramework,
 	fsm.ChangePolicy: api.EventPolicy, fsm.ChangeNode: api.EventNode,
+	fsm.ChangeApp: api.EventApp, fsm.ChangeExecutor: api.EventExecutor,
 }
 
 // events answers GET /v1/events with a stream of server-sent events. The id of

@@ -97,6 +97,8 @@ const (
 	EventFramework = "framework"
 	EventPolicy    = "policy"
 	EventNode      = "node"
+	EventApp       = "app"      // an application of the backends
+	EventExecutor  = "executor" // one of its executors
 	// EventReset says that changes were missed: read the lists again. The
 	// stream goes on behind the change that it carries.
 	EventReset = "reset"
