@@ -201,7 +201,7 @@ func (d *decision) hold(dr *fsm.Driver, need *Need) {
 		return
 	}
 	fails := 0
-	for i := range d.Situation.Holds {
+	for i := range d.Holds {
 		if d.Situation.Holds[i].DriverID == dr.ID {
 			fails = d.Situation.Holds[i].Fails
 		}

@@ -202,7 +202,7 @@ func (l *Leader) afterSession(ctx context.Context, frameworkID string, err error
 		l.logger.Warn("subscribing again after the log failed", "error", err)
 		l.sleep(ctx, 100*time.Millisecond)
 	default:
-		l.logger.Error("subscription ended", "error", err, "next try in", l.cfg.Resubscribe)
+		l.logger.Error("subscription ended", "error", err, "next_try_in", l.cfg.Resubscribe)
 		l.sleep(ctx, l.cfg.Resubscribe)
 	}
 }

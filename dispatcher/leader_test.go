@@ -76,8 +76,7 @@ func TestEachDueRetryRevives(t *testing.T) {
 }
 
 func TestIntentBeforeAcceptAndCommitBeforeAcknowledge(t *testing.T) {
-	var s *stage
-	s = newStage(t, nil)
+	s := newStage(t, nil)
 	s.onCall = func(c call) error {
 		switch c.name {
 		case "ACCEPT":

@@ -96,7 +96,8 @@ func (s *session) handle(ctx context.Context, ev mesosutil.Event) error {
 		if err := s.placer.give(ctx, e); err != nil {
 			return err
 		}
-		s.frameworkEvent(ctx, &fsmpb.FrameworkEvent{Event: fsm.FrameworkDisconnect, Message: fmt.Sprint(e.Err)})
+		// Recorded for people; the next subscription needs nothing of it.
+		_ = s.frameworkEvent(ctx, &fsmpb.FrameworkEvent{Event: fsm.FrameworkDisconnect, Message: fmt.Sprint(e.Err)})
 	case mesosutil.EventOffers, mesosutil.EventRescind:
 		return s.placer.give(ctx, e)
 	case mesosutil.EventUpdate:

@@ -36,7 +36,7 @@ type Change struct {
 
 // feedLength is how many changes a node can replay. A reader that fell further
 // behind starts again from a View.
-const feedLength = 8192
+const feedLength = 4096
 
 // Feed keeps the latest changes and wakes those who wait for more. It holds
 // nothing that a snapshot needs. All methods are safe for concurrent use.

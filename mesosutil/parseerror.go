@@ -1,6 +1,7 @@
 package mesosutil
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -45,7 +46,8 @@ func (e *ParseError) Error() string {
 
 // withKey names the property in a *ParseError made from bare text.
 func withKey(err error, key string) error {
-	if pe, ok := err.(*ParseError); ok && pe != nil && pe.Key == "" {
+	var pe *ParseError
+	if errors.As(err, &pe) && pe.Key == "" {
 		pe.Key = key
 	}
 	return err

@@ -71,7 +71,7 @@ func (s *Store) shutdown(ctx context.Context) error {
 	case <-time.After(stuckLimit + s.cfg.DiskDeadline):
 		s.log.Error("raftstore: raft does not stop, most likely the disk hangs; its files stay open until it does")
 		s.metrics.unregister()
-		go func() { <-down; s.release() }()
+		go func() { _, _ = <-down, s.release() }()
 		return ErrDiskStalled
 	}
 	s.mux.wait()

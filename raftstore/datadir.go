@@ -80,7 +80,7 @@ func (d *dataDir) checkMeta(id string) error {
 		return fmt.Errorf("raftstore: %w", err)
 	}
 	if err := json.Unmarshal(b, &d.meta); err != nil {
-		return fmt.Errorf("%w: %s is damaged (%v); restore the directory from a backup or start empty and join", ErrWrongVersion, metaFile, err)
+		return fmt.Errorf("%w: %s is damaged (%w); restore the directory from a backup or start empty and join", ErrWrongVersion, metaFile, err)
 	}
 	if d.meta.Format != formatVersion {
 		return fmt.Errorf("%w: %s has format %d, this binary knows %d", ErrWrongVersion, d.path, d.meta.Format, formatVersion)

@@ -20,7 +20,6 @@ type task struct {
 	established atomic.Int32
 	revoked     atomic.Int32
 	lastTerm    atomic.Uint64
-	others      *atomic.Int32 // running tasks of the cluster
 }
 
 func (k *task) Establish(ctx context.Context, term uint64) error {

@@ -66,7 +66,7 @@ type syncedSink struct {
 
 func (s *syncedSink) Close() error {
 	if err := syncDir(s.tmp); err != nil {
-		s.SnapshotSink.Cancel()
+		_ = s.Cancel() // the error that counts is err
 		return err
 	}
 	return s.SnapshotSink.Close()

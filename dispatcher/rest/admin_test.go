@@ -91,7 +91,7 @@ func TestWhatOperatorsMustNotDoIsAConflict(t *testing.T) {
 func TestASnapshotThatBreaksOffBreaksTheConnection(t *testing.T) {
 	n := &adminNode{node: newNode(), text: "half", err: errors.New("disk")}
 	defer func() {
-		if recover() != http.ErrAbortHandler { //nolint:errorlint // a panic value, compared as net/http does
+		if recover() != http.ErrAbortHandler {
 			t.Error("the reply was ended as if it were whole")
 		}
 	}()

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/base64"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -133,7 +134,7 @@ func TestNetworksDecideWhoIsServedAndWhoNeedsNoToken(t *testing.T) {
 	for source, want := range map[string]int{
 		"192.168.0.1:5": 403, "10.2.0.1:5": 401, "10.1.0.1:5": 200, "[::ffff:10.1.0.1]:5": 200, "[fd00::1]:5": 401, "[fe80::1%eth0]:5": 403, "x": 403,
 	} {
-		r := httptest.NewRequest("POST", "/v1/submissions/create", strings.NewReader(minimal))
+		r := httptest.NewRequest(http.MethodPost, "/v1/submissions/create", strings.NewReader(minimal))
 		r.RemoteAddr = source
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)

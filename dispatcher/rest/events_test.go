@@ -26,7 +26,7 @@ func follow(t *testing.T, addr, query string, header ...string) *reader {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	req, _ := http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/v1/events"+query, nil)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/v1/events"+query, nil)
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
@@ -35,7 +35,7 @@ func follow(t *testing.T, addr, query string, header ...string) *reader {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Body.Close() })
-	if r.StatusCode != 200 || r.Header.Get("Content-Type") != "text/event-stream" {
+	if r.StatusCode != http.StatusOK || r.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("status %d, %s", r.StatusCode, r.Header)
 	}
 	lines := bufio.NewScanner(r.Body)
@@ -176,7 +176,7 @@ func TestStreamsAreLimitedAndEndWithTheServer(t *testing.T) {
 	}
 	_, _ = io.Copy(io.Discard, second.Body)
 	second.Body.Close()
-	if second.StatusCode != 503 {
+	if second.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("the second stream: status %d", second.StatusCode)
 	}
 	for _, since := range []string{"x", "-1", "1e3"} {

@@ -82,7 +82,7 @@ func TestKillAndStatusOfASchedulerThatIsNotReady(t *testing.T) {
 		if err := json.NewDecoder(w.Body).Decode(&got); err != nil {
 			t.Fatal(err)
 		}
-		if w.StatusCode != 200 || got.Success || got.Message != notReadyText || got.SubmissionID != "d-1" {
+		if w.StatusCode != http.StatusOK || got.Success || got.Message != notReadyText || got.SubmissionID != "d-1" {
 			t.Errorf("status %d, reply %+v", w.StatusCode, got)
 		}
 	}

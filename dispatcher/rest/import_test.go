@@ -29,10 +29,10 @@ func (n *importing) Import(_ context.Context, framework string, d dispatcher.Imp
 		return dispatcher.ImportOutcome{}, n.err
 	}
 	out := dispatcher.ImportOutcome{DriverID: d.ID, Known: d.ID == "known"}
-	switch {
-	case d.ID == "bad":
+	switch d.ID {
+	case "bad":
 		out.Err = &launch.InvalidError{Key: "spark.mesos.dispatcher.queue", Value: "x", Reason: "not declared"}
-	case d.ID == "warned":
+	case "warned":
 		out.Warnings = []string{"careful"}
 	}
 	if dryRun {

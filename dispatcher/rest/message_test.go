@@ -237,7 +237,7 @@ func BenchmarkCreate(b *testing.B) {
 	s := newServer(b, testConfig(), answering{newNode()})
 	b.ReportAllocs()
 	for b.Loop() {
-		r := httptest.NewRequest("POST", "/v1/submissions/create", bytes.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, "/v1/submissions/create", bytes.NewReader(body))
 		s.ServeHTTP(discard{http.Header{}}, r)
 	}
 }
@@ -252,7 +252,7 @@ func BenchmarkStatus(b *testing.B) {
 	s := newServer(b, testConfig(), n)
 	b.ReportAllocs()
 	for b.Loop() {
-		r := httptest.NewRequest("GET", "/v1/submissions/status/"+reply.SubmissionID, nil)
+		r := httptest.NewRequest(http.MethodGet, "/v1/submissions/status/"+reply.SubmissionID, nil)
 		s.ServeHTTP(discard{http.Header{}}, r)
 	}
 }

@@ -74,13 +74,13 @@ func TestBodiesAreLimited(t *testing.T) {
 		t.Errorf("announced: status %d, body %s", w.Code, w.Body)
 	}
 	addr := listen(t, s)
-	req, _ := http.NewRequest("POST", "http://"+addr+"/v1/submissions/create", io.MultiReader(strings.NewReader(big))) // chunked
+	req, _ := http.NewRequest(http.MethodPost, "http://"+addr+"/v1/submissions/create", io.MultiReader(strings.NewReader(big))) // chunked
 	r, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Body.Close()
-	if r.StatusCode != 413 {
+	if r.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("chunked: status %d", r.StatusCode)
 	}
 	if got := s.bodies.Load(); got != 0 {
@@ -167,7 +167,7 @@ func TestALargeBodyMayWaitForAContinueOnAnOldConnection(t *testing.T) {
 	_, _ = in.ReadString('\n')
 	fmt.Fprint(c, minimal)
 	second, err := http.ReadResponse(in, nil)
-	if err != nil || second.StatusCode != 200 {
+	if err != nil || second.StatusCode != http.StatusOK {
 		t.Fatalf("%+v, %v", second, err)
 	}
 }

@@ -77,11 +77,11 @@ type watchedFile struct {
 }
 
 func (w *watchedFile) changed() bool {
-	if now := time.Now(); now.Sub(w.looked) < time.Second {
+	now := time.Now()
+	if now.Sub(w.looked) < time.Second {
 		return false
-	} else {
-		w.looked = now
 	}
+	w.looked = now
 	var print string
 	for _, p := range w.paths {
 		if info, err := os.Stat(p); err == nil {

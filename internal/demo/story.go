@@ -172,7 +172,7 @@ func (s *story) check(ctx context.Context, ids []string, before map[string]int) 
 		out, err := s.stdout(ctx, d)
 		line := s.work.output(out)
 		if err != nil || line == "" {
-			errs = append(errs, fmt.Errorf("%s: no output of its work: %v %q", id, err, out))
+			errs = append(errs, fmt.Errorf("%s: no output of its work: %v %q", id, err, out)) //nolint:errorlint // err may be nil
 		}
 		s.say("%s  %s  attempts %d, started %d times, process %d → %v  %q", id, d.State, attempts, len(starts), before[id], ends, line)
 	}

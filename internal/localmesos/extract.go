@@ -58,7 +58,7 @@ func extractTar(ctx context.Context, root *os.Root, dir string, r io.Reader) err
 	archive := tar.NewReader(r)
 	for {
 		h, err := archive.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

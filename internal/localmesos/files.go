@@ -92,7 +92,7 @@ func (m *Mesos) fileContent(r *http.Request) (object, error) {
 	}
 	data := make([]byte, length)
 	n, err := f.ReadAt(data, offset)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return object{"data": string(data[:n]), "offset": offset}, nil

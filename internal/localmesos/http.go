@@ -1,10 +1,10 @@
 package localmesos
 
 import (
-	"fmt"
 	"log/slog"
 	"net/http"
 	"regexp"
+	"strconv"
 	"time"
 )
 
@@ -81,8 +81,7 @@ func (m *Mesos) agentState(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	var n int
-	fmt.Sscan(match[1], &n)
+	n, _ := strconv.Atoi(match[1]) // digits, by the pattern
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if n < 1 || n > len(m.agents) {

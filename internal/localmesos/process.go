@@ -161,9 +161,9 @@ func (p *process) signal(sig syscall.Signal) {
 	if p.reaped {
 		return // the pid may be another's by now
 	}
-	syscall.Kill(-p.pid, sig)
+	_ = syscall.Kill(-p.pid, sig) // what has ended needs no signal
 	for _, pid := range sessionMembers(p.pid) {
-		syscall.Kill(pid, sig)
+		_ = syscall.Kill(pid, sig)
 	}
 }
 
@@ -175,7 +175,7 @@ func (p *process) wait() syscall.WaitStatus {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cmd.Wait() // the error is in the status
+	_ = p.cmd.Wait() // the error is in the status
 	p.reaped = true
 	p.spawner.tellGuard('-', p.pid)
 	status, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus)

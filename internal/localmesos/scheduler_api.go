@@ -53,7 +53,7 @@ func (m *Mesos) schedulerAPI(w http.ResponseWriter, r *http.Request) {
 func plain(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	io.WriteString(w, text)
+	_, _ = io.WriteString(w, text) // an error means that the client is gone
 }
 
 func (m *Mesos) authenticate(w http.ResponseWriter, r *http.Request) (principal string, err error) {

@@ -226,6 +226,6 @@ func (n *Node) Crash() {
 		n.rest.Close()
 		n.web.Close()
 		n.cancel()
-		n.workers.Wait()
+		_ = n.workers.Wait() // the errors of a crash are of no interest
 	})
 }

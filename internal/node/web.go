@@ -93,5 +93,5 @@ func (n *Node) serveReady(w http.ResponseWriter, _ *http.Request) {
 	if !ready {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	json.NewEncoder(w).Encode(map[string]any{"ready": ready, "node": n.cfg.ID, "checks": checks})
+	_ = json.NewEncoder(w).Encode(map[string]any{"ready": ready, "node": n.cfg.ID, "checks": checks})
 }

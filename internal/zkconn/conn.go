@@ -23,8 +23,10 @@ var (
 
 // Types of the library that callers name.
 type (
+	// Event is what a watch tells.
 	Event = zk.Event
-	Stat  = zk.Stat
+	// Stat is what ZooKeeper knows of a node.
+	Stat = zk.Stat
 )
 
 // Config of a session. Servers is required.

@@ -15,6 +15,7 @@ package faultnet
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -169,8 +170,9 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // silenced: a FIN or RST would have to cross the cut.
 func (c *conn) silenced(err error) bool {
-	ne, ok := err.(net.Error)
-	return !(ok && ne.Timeout()) && !c.gone() && c.net.blocked(link{c.out.to, c.out.from})
+	var ne net.Error
+	ok := errors.As(err, &ne)
+	return (!ok || !ne.Timeout()) && !c.gone() && c.net.blocked(link{c.out.to, c.out.from})
 }
 
 func (c *conn) waitHealed() {
