@@ -78,11 +78,12 @@ func (d *Description) JavaOptions() []string {
 
 // Property returns a submitted property, or "".
 func (d *Description) Property(key string) string {
-	i, found := slices.BinarySearchFunc(d.Properties, key, func(p KV, key string) int { return strings.Compare(p.Key, key) })
-	if !found {
-		return ""
+	for _, p := range d.Properties {
+		if p.Key == key {
+			return p.Value
+		}
 	}
-	return d.Properties[i].Value
+	return ""
 }
 
 func splitPath(text string) []string {
