@@ -162,9 +162,23 @@ func (s *Store) forward(ctx context.Context, data []byte) ([]byte, error) {
 	}
 	reply, err := s.peers.call(ctx, leader, "Propose", request{Data: data})
 	if err != nil {
-		return nil, err
+		return nil, s.leaderStops(err)
 	}
 	return reply.Data, nil
+}
+
+// leaderStops makes ErrNoLeader of a leader's word that it is closing: this node
+// goes on, and another one leads in a moment.
+func (s *Store) leaderStops(err error) error {
+	select {
+	case <-s.closing:
+		return err
+	default:
+	}
+	if errors.Is(err, ErrClosed) && !errors.Is(err, ErrOutcomeUnknown) {
+		return fmt.Errorf("%w: the leader is stopping", ErrNoLeader)
+	}
+	return err
 }
 
 // otherLeader is the leader to forward to: known, and not this node.

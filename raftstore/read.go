@@ -113,7 +113,7 @@ func (s *Store) readIndex(local bool) (uint64, error) {
 		// A read has no outcome to be unsure about.
 		return 0, ErrNoLeader
 	}
-	return reply.Index, err
+	return reply.Index, s.leaderStops(err)
 }
 
 // localReadIndex: an entry of our term is committed; take the commit index;
