@@ -192,3 +192,22 @@ func TestVotesSurviveTornWrites(t *testing.T) {
 		t.Errorf("both slots damaged: %v", err)
 	}
 }
+
+// A leader that is closing answers ErrClosed. Whoever asked it goes on, and must
+// not be told that its own store has closed.
+func TestALeaderThatStopsIsNoLeader(t *testing.T) {
+	s := &Store{closing: make(chan struct{})}
+	if err := s.leaderStops(ErrClosed); !errors.Is(err, ErrNoLeader) || errors.Is(err, ErrClosed) {
+		t.Errorf("the leader stops: %v", err)
+	}
+	if err := s.leaderStops(unknown(ErrClosed)); !errors.Is(err, ErrOutcomeUnknown) {
+		t.Errorf("it stops with the command in its hands: %v", err)
+	}
+	if err := s.leaderStops(nil); err != nil {
+		t.Error(err)
+	}
+	close(s.closing)
+	if err := s.leaderStops(ErrClosed); !errors.Is(err, ErrClosed) {
+		t.Errorf("this node stops: %v", err)
+	}
+}

@@ -361,10 +361,6 @@ func firstOf(texts ...string) string {
 
 // writeReady tells whoever started this process where it listens.
 func writeReady(path string, n *node.Node) error {
-	tmp := path + ".tmp"
 	text := fmt.Sprintf(`{"id":%q,"pid":%d,"rest":%q,"webui":%q,"at":%q}`+"\n", n.ID(), os.Getpid(), n.RESTURL(), n.WebURL(), time.Now().Format(time.RFC3339Nano))
-	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
+	return writeAtomically(path, []byte(text))
 }
