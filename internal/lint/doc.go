@@ -7,7 +7,9 @@
 //     the same bytes on every node, so it has no clock, randomness, I/O,
 //     goroutine, or iteration in map order;
 //   - the length of files, where tests may be skipped, and which versions and
-//     build tags must not change (repository_test.go).
+//     build tags must not change (repository_test.go);
+//   - that each rule in docs/compatibility.md names the test that shows it
+//     (compatibility_test.go).
 //
 // Nothing imports this package.
 package lint
