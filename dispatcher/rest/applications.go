@@ -9,29 +9,35 @@ import (
 )
 
 // Applications hosts applications in client mode. A node that does so gives one
-// to the server, which then serves /v1/apps. All methods may be called
-// concurrently; user is who was authenticated, or empty.
+// to the server in Config.Applications, which then serves /v1/apps. All methods
+// may be called concurrently. dispatcher.Request.Key makes repeating a request
+// harmless, as for drivers; its User is who was authenticated, or empty.
 //
-// Errors that the server tells apart: *AppInvalidError, dispatcher.ErrNotFound,
-// *fsm.RefusedError, and those of the log, as for a Dispatcher.
+// Errors that the server tells apart: *AppInvalidError, dispatcher.ErrNotFound
+// for an unknown application, *fsm.RefusedError, and those of the log, as for a
+// Dispatcher. Of the refusals, fsm.CodeTerminated is that of an application that
+// is stopped, and fsm.CodeNotFound in Kill that of an executor it never had.
 type Applications interface {
-	// Register registers an application, or finds it again, and returns when that
-	// is committed; Mesos may not know it yet.
-	Register(ctx context.Context, user string, a api.Application, r dispatcher.Request) (api.AppStatus, error)
+	// Register registers an application, or finds it again (known), and returns
+	// when that is committed; Mesos may not know it yet.
+	Register(ctx context.Context, a api.Application, r dispatcher.Request) (status api.AppStatus, known bool, err error)
 	Application(ctx context.Context, id string, c dispatcher.Consistency) (api.AppStatus, error)
 	List(ctx context.Context, c dispatcher.Consistency) (api.AppList, error)
 	Executors(ctx context.Context, id string, c dispatcher.Consistency) (api.AppExecutors, error)
 	// SetTotals, Kill, Exclude, Admit and Stop return when what was asked for is
-	// committed; from then on it is carried out, whatever node fails.
-	SetTotals(ctx context.Context, id string, t api.AppTotals) error
-	Kill(ctx context.Context, id string, executors []string) error
-	Exclude(ctx context.Context, id string, e api.AppExclude) error
-	Admit(ctx context.Context, id, host string) error
-	Stop(ctx context.Context, id, reason string) error
-	// Heard commits a sign of life of the application's driver.
+	// committed; from then on it is carried out, whatever node fails. Stopping
+	// what is stopped is no error.
+	SetTotals(ctx context.Context, id string, t api.AppTotals, r dispatcher.Request) error
+	Kill(ctx context.Context, id string, executors []string, r dispatcher.Request) error
+	Exclude(ctx context.Context, id string, e api.AppExclude, r dispatcher.Request) error
+	Admit(ctx context.Context, id, host string, r dispatcher.Request) error
+	Stop(ctx context.Context, id, reason string, r dispatcher.Request) error
+	// Heard commits a sign of life of the application's driver. The server calls it
+	// for heartbeats, for the writes above and for open streams of events, each
+	// application at most a few times within its failover timeout.
 	Heard(ctx context.Context, id string) error
 	// Event is a change of the application as its stream shows it; false: it is
-	// none of the application's.
+	// none of the application's. It must not wait.
 	Event(id string, c *fsm.Change) (api.AppEvent, bool)
 }
 

@@ -17,6 +17,8 @@ type Config struct {
 	Addr string
 	// ServerSparkVersion is what replies claim to be. Default "3.5.1".
 	ServerSparkVersion string
+	// Applications serves /v1/apps; nil: the node hosts none.
+	Applications Applications
 
 	Limits Limits
 	Auth   AuthConfig

@@ -30,12 +30,27 @@ type Application struct {
 	FailoverTimeoutMs int64 `json:"failoverTimeoutMs,omitempty"`
 }
 
+// The states of an application.
+const (
+	AppStarting     = "STARTING" // Mesos does not know it yet
+	AppRunning      = "RUNNING"
+	AppDisconnected = "DISCONNECTED" // its executors go on
+	AppStopping     = "STOPPING"     // its executors are being ended
+	AppStopped      = "STOPPED"
+	AppRemoved      = "REMOVED" // Mesos has removed its framework, and its executors; stop it
+)
+
+// Over tells whether nothing more will come of the application.
+func (s *AppStatus) Over() bool {
+	return s.State == AppStopped || s.State == AppRemoved && s.StoppedAt != nil
+}
+
 // AppStatus is how an application stands.
 type AppStatus struct {
 	ID            string     `json:"id"`
 	ApplicationID string     `json:"applicationId,omitempty"` // Spark's, which is the framework id; empty: not known yet
 	Name          string     `json:"name"`
-	State         string     `json:"state"` // STARTING, RUNNING, DISCONNECTED, STOPPING, STOPPED, REMOVED
+	State         string     `json:"state"` // one of App…
 	User          string     `json:"user,omitempty"`
 	Reason        string     `json:"reason,omitempty"` // why it is stopped
 	RegisteredAt  time.Time  `json:"registeredAt"`
