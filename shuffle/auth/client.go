@@ -9,8 +9,9 @@ import (
 	"fmt"
 )
 
-// Client is the peer's side of a handshake, as Spark's client does it. It is
-// for tests and measuring tools; the service itself never connects anywhere.
+// Client is the peer's side of a handshake, as Spark's client does it: for the
+// registrar, for tests and for measuring tools. The service itself never connects
+// anywhere.
 type Client struct {
 	AppID, Secret string
 	// Engine uses the X25519 handshake; otherwise SASL.

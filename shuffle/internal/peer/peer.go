@@ -1,6 +1,7 @@
 // Package peer is a client of an external shuffle service, packet by packet:
-// for tests of this one and for measuring it beside others. It pipelines as
-// deep as its caller likes and checks nothing that it was not asked to.
+// what the registrar talks through, and what tests of the service and
+// measurements beside others are made with. It pipelines as deep as its caller
+// likes and checks nothing that it was not asked to.
 package peer
 
 import (
@@ -16,7 +17,8 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/shuffle/wire"
 )
 
-// Client is one connection. It is not safe for concurrent use.
+// Client is one connection. One goroutine may send while another one reads;
+// beyond that it is not safe for concurrent use.
 type Client struct {
 	Conn    net.Conn
 	frames  *wire.Reader
@@ -43,22 +45,36 @@ func Dial(addr string, handshake *auth.Client) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{Conn: nc}
-	c.buf = bufio.NewReaderSize(nc, readBuffer)
-	c.frames = wire.NewReader(c.buf, maxFrame, nil)
+	c := New(nc, readBuffer, maxFrame)
 	if handshake == nil {
 		return c, nil
 	}
-	channel, err := handshake.Run(func(body []byte) ([]byte, error) { return c.Call(body) })
-	if err != nil {
+	if err := c.Authenticate(handshake); err != nil {
 		nc.Close()
 		return nil, err
 	}
+	return c, nil
+}
+
+// New makes a client of a connection. buffer is the size of what is read at
+// once, largest that of a frame.
+func New(nc net.Conn, buffer int, largest int64) *Client {
+	c := &Client{Conn: nc, buf: bufio.NewReaderSize(nc, buffer)}
+	c.frames = wire.NewReader(c.buf, largest, nil)
+	return c
+}
+
+// Authenticate does the handshake; it must be the first thing on a connection.
+func (c *Client) Authenticate(handshake *auth.Client) error {
+	channel, err := handshake.Run(func(body []byte) ([]byte, error) { return c.Call(body) })
+	if err != nil {
+		return err
+	}
 	if channel != nil {
 		c.channel = channel
-		c.frames.Reset(channel.Reader(nc)) // the server never speaks first: nothing was read ahead
+		c.frames.Reset(channel.Reader(c.Conn)) // the server never speaks first: nothing was read ahead
 	}
-	return c, nil
+	return nil
 }
 
 // Close closes the connection.
