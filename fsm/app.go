@@ -33,6 +33,11 @@ type App struct {
 	StopReason   string
 	RegisteredMs int64
 	StoppedMs    int64
+
+	// Of an application that is hosted for a driver elsewhere; zero otherwise.
+	FailoverTimeoutMs int64  `json:",omitempty"` // how long the driver may stay away
+	Heard             uint64 `json:",omitempty"` // signs of life of the driver; its registration is the first
+	HeardMs           int64  `json:",omitempty"` // the latest stamp of one, for people: the clocks of nodes differ
 }
 
 // ProfileTotal is how many executors of one resource profile are wanted.
@@ -112,6 +117,9 @@ func (a *App) NotBeforeMs(agentID string) int64 {
 }
 
 func expired(x *Exclusion, nowMs int64) bool { return x.UntilMs != 0 && x.UntilMs <= nowMs }
+
+// Hosted tells whether the nodes host the application for a driver elsewhere.
+func (a *App) Hosted() bool { return a.FailoverTimeoutMs > 0 }
 
 // Over tells whether nothing more will come of the application: it is stopped,
 // and Mesos has its framework no more or never had it.

@@ -148,7 +148,11 @@ func TestExecutorsKeepTheirInvariants(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		a, b := newNode(t), newNode(t)
 		both := func(f func(*node)) { f(a); f(b) }
-		both(func(n *node) { n.app("app", 3) })
+		register := (*node).host
+		if rapid.Bool().Draw(rt, "of the library") {
+			register = func(n *node, id string) *App { return n.hostedAs(n.app(id, 3)) }
+		}
+		both(func(n *node) { register(n, "app") })
 		most := int64(3)
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			task := fmt.Sprint(rapid.IntRange(0, 8).Draw(rt, "task"))
@@ -156,7 +160,8 @@ func TestExecutorsKeepTheirInvariants(t *testing.T) {
 			total := int64(rapid.IntRange(0, 4).Draw(rt, "total"))
 			agent := rapid.SampledFrom([]string{"a1", "a2"}).Draw(rt, "agent")
 			tick := int64(rapid.IntRange(0, 40_000).Draw(rt, "tick"))
-			step := rapid.IntRange(0, 6).Draw(rt, "step")
+			step := rapid.IntRange(0, 9).Draw(rt, "step")
+			heard := uint64(rapid.IntRange(0, 3).Draw(rt, "heard"))
 			if step == 3 {
 				most = max(most, total)
 			}
@@ -173,6 +178,12 @@ func TestExecutorsKeepTheirInvariants(t *testing.T) {
 					n.totals("app", total)
 				case 4:
 					n.appEvent("app", FrameworkDisconnect, "")
+				case 7:
+					n.do(NumberKeepApp, &fsmpb.KeepApp{AppId: "app"})
+				case 8:
+					n.do(NumberExpireApp, &fsmpb.ExpireApp{AppId: "app", Heard: heard})
+				case 9:
+					n.do(NumberHostApp, hostedApp("app"))
 				default:
 					n.execStatus("app", task, state)
 				}

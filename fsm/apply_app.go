@@ -39,16 +39,24 @@ func (t *txn) newApp(c *fsmpb.RegisterApp) *fsmpb.Result {
 	if t.t.apps.Len() >= maxApps && !t.forgetApp() {
 		return refuse(CodeQueueFull, "%d applications are registered already; stop one", maxApps)
 	}
-	a := &App{
+	a := t.appOf(c)
+	t.addApp(a)
+	return &fsmpb.Result{AppId: a.ID}
+}
+
+func (t *txn) appOf(c *fsmpb.RegisterApp) *App {
+	return &App{
 		ID: c.AppId, Seq: t.s.nextAppSeq, Name: c.Name, Spec: c.Spec, User: c.User,
 		Framework: Framework{State: FrameworkNew, ID: c.FrameworkId},
 		Totals:    sortedTotals(c.Totals), TotalsMs: t.timeMs,
 		MaxAgentFailures: c.MaxAgentFailures, ExcludeMs: c.ExcludeMs,
 		NextEnd: 1, RegisteredMs: t.timeMs,
 	}
+}
+
+func (t *txn) addApp(a *App) {
 	t.s.nextAppSeq++
 	t.setApp(a, "register", "")
-	return &fsmpb.Result{AppId: a.ID}
 }
 
 // forgetApp drops the application that is over and was registered first.
@@ -63,16 +71,20 @@ func (t *txn) forgetApp() bool {
 	if oldest == nil {
 		return false
 	}
+	t.dropApp(oldest)
+	return true
+}
+
+func (t *txn) dropApp(a *App) {
 	var numbers []uint64
-	t.t.executorsOf(oldest.ID, func(e *Executor) bool {
+	t.t.executorsOf(a.ID, func(e *Executor) bool {
 		numbers = append(numbers, e.Number)
 		return true
 	})
 	for _, n := range numbers {
-		t.dropExecutor(oldest.ID, n)
+		t.dropExecutor(a.ID, n)
 	}
-	t.t.apps.Delete(oldest.ID)
-	return true
+	t.t.apps.Delete(a.ID)
 }
 
 func (t *txn) setApp(a *App, event, reason string) {
@@ -221,8 +233,14 @@ func applyStopApp(t *txn, c *fsmpb.StopApp) *fsmpb.Result {
 	if a.Stopped {
 		return &fsmpb.Result{Code: uint32(CodeUnchanged), AppId: a.ID}
 	}
+	t.stopApp(a, c.Reason)
+	return &fsmpb.Result{AppId: a.ID}
+}
+
+// stopApp drains the executors of an application that goes on so far.
+func (t *txn) stopApp(a *App, reason string) {
 	next := *a
-	next.Stopped, next.StopReason, next.StoppedMs = true, clip(c.Reason), t.timeMs
+	next.Stopped, next.StopReason, next.StoppedMs = true, clip(reason), t.timeMs
 	t.setApp(&next, "stop", next.StopReason)
 	for _, e := range t.liveOf(a.ID) {
 		after := *e
@@ -231,5 +249,4 @@ func applyStopApp(t *txn, c *fsmpb.StopApp) *fsmpb.Result {
 		}
 		t.moveExecutor(e, &after, EventKill)
 	}
-	return &fsmpb.Result{AppId: a.ID}
 }

@@ -10,7 +10,7 @@ import (
 
 // CommandVersion is the highest command set that this code knows. A leader must
 // not write a command of a set that some member does not know; see Registry.
-const CommandVersion = 1
+const CommandVersion = 2
 
 // Number names a kind of command in the log. Numbers are never reused.
 type Number uint32
@@ -36,6 +36,9 @@ const (
 	NumberKillExecutors          Number = 69
 	NumberExcludeHost            Number = 70
 	NumberStopApp                Number = 71
+	NumberHostApp                Number = 72
+	NumberKeepApp                Number = 73
+	NumberExpireApp              Number = 74
 )
 
 // command is one row of the table of commands.
@@ -85,6 +88,9 @@ func init() {
 	register(NumberKillExecutors, "kill executors", 1, applyKillExecutors)
 	register(NumberExcludeHost, "exclude host", 1, applyExcludeHost)
 	register(NumberStopApp, "stop app", 1, applyStopApp)
+	register(NumberHostApp, "host app", 2, applyHostApp)
+	register(NumberKeepApp, "keep app", 2, applyKeepApp)
+	register(NumberExpireApp, "expire app", 2, applyExpireApp)
 }
 
 // Name of the command, for logs and metrics.

@@ -30,9 +30,16 @@ func TestEveryCommandNumberIsRegisteredOnce(t *testing.T) {
 		6: "set policy", 7: "framework event", 8: "upsert node", 9: "remove node", 10: "import driver",
 		64: "register app", 65: "app framework event", 66: "set totals", 67: "launch executors",
 		68: "record executor statuses", 69: "kill executors", 70: "exclude host", 71: "stop app",
+		72: "host app", 73: "keep app", 74: "expire app",
+	}
+	since := func(n Number) uint32 {
+		if n > 71 {
+			return 2
+		}
+		return 1
 	}
 	for n := Number(0); n < 300; n++ {
-		if name, known := want[n]; known && (n.Name() != name || n.Since() != 1) {
+		if name, known := want[n]; known && (n.Name() != name || n.Since() != since(n)) {
 			t.Errorf("number %d is %s since %d, want %s", n, n.Name(), n.Since(), name)
 		} else if !known && (n.Since() != 0 || !strings.HasPrefix(n.Name(), "unknown command")) {
 			t.Errorf("number %d is %s", n, n.Name())

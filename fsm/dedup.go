@@ -10,7 +10,7 @@ type request struct {
 	number      Number
 	fingerprint uint64
 	code        Code
-	driverID    string
+	subject     string // id of the driver, or of the hosted application, that came of it
 	message     string
 }
 
@@ -24,9 +24,13 @@ func (t *txn) repeated(c *fsmpb.Command) *fsmpb.Result {
 		was.fingerprint != 0 && c.Fingerprint != 0 && was.fingerprint != c.Fingerprint {
 		return refuse(CodeRequestMismatch, "this request id was used before, for another request; use a new one")
 	}
-	return &fsmpb.Result{
-		Code: uint32(was.code), DriverId: was.driverID, Message: was.message, RepeatedRequest: true,
+	r := &fsmpb.Result{Code: uint32(was.code), Message: was.message, RepeatedRequest: true}
+	if was.number == NumberHostApp {
+		r.AppId = was.subject
+	} else {
+		r.DriverId = was.subject
 	}
+	return r
 }
 
 // remember keeps the outcome of requests that come from outside. Commands that
@@ -36,7 +40,7 @@ func (t *txn) repeated(c *fsmpb.Command) *fsmpb.Result {
 func (t *txn) remember(c *fsmpb.Command, r *fsmpb.Result) {
 	switch Number(c.Number) {
 	case NumberSubmitDriver, NumberKillDriver:
-	case NumberRegisterApp, NumberSetTotals, NumberKillExecutors, NumberExcludeHost, NumberStopApp:
+	case NumberRegisterApp, NumberSetTotals, NumberKillExecutors, NumberExcludeHost, NumberStopApp, NumberHostApp:
 	default:
 		return
 	}
@@ -45,7 +49,10 @@ func (t *txn) remember(c *fsmpb.Command, r *fsmpb.Result) {
 	}
 	q := &request{
 		id: string(c.RequestId), seq: t.s.nextReq, number: Number(c.Number), fingerprint: c.Fingerprint,
-		code: Code(r.Code), driverID: r.DriverId, message: r.Message,
+		code: Code(r.Code), subject: r.DriverId, message: r.Message,
+	}
+	if q.number == NumberHostApp {
+		q.subject = r.AppId
 	}
 	t.s.nextReq++
 	t.t.requests.Set(q.id, q)

@@ -99,6 +99,7 @@ func smallApps(n *node) {
 	n.ok(NumberExcludeHost, &fsmpb.ExcludeHost{AppId: "app", Host: "bad", UntilMs: n.now + 1000, Reason: "asked"})
 	n.ok(NumberRegisterApp, &fsmpb.RegisterApp{AppId: "over", Name: "over"})
 	n.ok(NumberStopApp, &fsmpb.StopApp{AppId: "over", Reason: "done"})
+	smallHosted(n)
 }
 
 // checkExecutors looks at the executors of one state.
@@ -111,6 +112,9 @@ func checkExecutors(t interface {
 		t.Fatalf("%d executors, %d live and %d ended", v.t.executors.Len(), v.t.live.Len(), v.t.ended.Len())
 	}
 	v.Apps(func(a *App) bool {
+		if a.Hosted() != (a.Heard > 0) || a.Hosted() != (a.HeardMs > 0) {
+			t.Fatalf("signs of life of %+v", a)
+		}
 		ended := 0
 		v.Executors(a.ID, func(e *Executor) bool {
 			_, live := v.t.live.Get(executorKey(a.ID, e.Number))

@@ -11,9 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The fixtures of a format that is released are never written anew: a newer
-// format gets a folder of its own, and all of them are read for ever.
-const fixtures = "testdata/v1"
+// The fixtures of a command set that is released are never written anew: a newer
+// set gets a folder of its own, and all of them are read for ever.
+var fixtures = []string{1: "testdata/v1", 2: "testdata/v2"}
 
 // describe writes a state down in a form that does not depend on its encoding.
 func describe(s *State) string {
@@ -39,7 +39,7 @@ func describe(s *State) string {
 	})
 	v.t.reqOrder.Scan(func(_ uint64, q *request) bool {
 		out.Requests = append(out.Requests, map[string]any{
-			"id": []byte(q.id), "seq": q.seq, "number": q.number, "code": q.code, "driver": q.driverID, "message": q.message,
+			"id": []byte(q.id), "seq": q.seq, "number": q.number, "code": q.code, "driver": q.subject, "message": q.message,
 		})
 		return true
 	})
@@ -70,9 +70,9 @@ func unframe(t *testing.T, all []byte) (parts [][]byte) {
 	return parts
 }
 
-func fixture(t *testing.T, name string) []byte {
+func fixture(t *testing.T, set int, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(fixtures, name))
+	data, err := os.ReadFile(filepath.Join(fixtures[set], name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,13 +87,14 @@ func writeFixtures(t *testing.T) {
 	for i, entry := range n.log {
 		results = append(results, s.Apply(uint64(i+1), entry))
 	}
-	if err := os.MkdirAll(fixtures, 0o755); err != nil {
+	dir := fixtures[CommandVersion]
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
 		"log.bin": frame(n.log), "results.bin": frame(results), "snapshot.bin": snapshot(t, s), "state.json": []byte(describe(s)),
 	} {
-		if err := os.WriteFile(filepath.Join(fixtures, name), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,10 +104,16 @@ func TestTheLogOfEveryReleaseGivesItsState(t *testing.T) {
 	if *update {
 		writeFixtures(t)
 	}
+	for set := 1; set <= CommandVersion; set++ {
+		t.Run(fixtures[set], func(t *testing.T) { replayFixture(t, set) })
+	}
+}
+
+func replayFixture(t *testing.T, set int) {
 	s := New()
-	results := unframe(t, fixture(t, "results.bin"))
+	results := unframe(t, fixture(t, set, "results.bin"))
 	numbers := make(map[Number]bool)
-	for i, entry := range unframe(t, fixture(t, "log.bin")) {
+	for i, entry := range unframe(t, fixture(t, set, "log.bin")) {
 		got := s.Apply(uint64(i+1), entry)
 		if !bytes.Equal(got, results[i]) {
 			t.Errorf("entry %d: result %x, was %x", i+1, got, results[i])
@@ -114,22 +121,24 @@ func TestTheLogOfEveryReleaseGivesItsState(t *testing.T) {
 		numbers[numberOf(t, entry)] = true
 	}
 	for n := range registry {
-		if n.Since() == 1 && !numbers[n] {
+		if int(n.Since()) <= set && !numbers[n] {
 			t.Errorf("the fixture has no %s", n.Name())
 		}
 	}
-	if diff := cmp.Diff(string(fixture(t, "state.json")), describe(s)); diff != "" {
+	if diff := cmp.Diff(string(fixture(t, set, "state.json")), describe(s)); diff != "" {
 		t.Error(diff)
 	}
-	if SnapshotVersion == 1 && !bytes.Equal(snapshot(t, s), fixture(t, "snapshot.bin")) {
+	if SnapshotVersion == 1 && !bytes.Equal(snapshot(t, s), fixture(t, set, "snapshot.bin")) {
 		t.Error("the log gives another snapshot than it did, under the same version of the format")
 	}
 }
 
 func TestTheSnapshotOfEveryReleaseIsRestored(t *testing.T) {
-	s := restored(t, fixture(t, "snapshot.bin"))
-	if diff := cmp.Diff(string(fixture(t, "state.json")), describe(s)); diff != "" {
-		t.Error(diff)
+	for set := 1; set <= CommandVersion; set++ {
+		s := restored(t, fixture(t, set, "snapshot.bin"))
+		if diff := cmp.Diff(string(fixture(t, set, "state.json")), describe(s)); diff != "" {
+			t.Error(diff)
+		}
+		checkInvariants(t, s)
 	}
-	checkInvariants(t, s)
 }

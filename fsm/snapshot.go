@@ -237,14 +237,14 @@ func scalarsFromPB(h *fsmpb.Header) scalars {
 func requestToPB(q *request) *fsmpb.Request {
 	return &fsmpb.Request{
 		Id: []byte(q.id), Seq: q.seq, Number: uint32(q.number), Fingerprint: q.fingerprint,
-		Code: uint32(q.code), DriverId: q.driverID, Message: q.message,
+		Code: uint32(q.code), DriverId: q.subject, Message: q.message,
 	}
 }
 
 func requestFromPB(p *fsmpb.Request) *request {
 	return &request{
 		id: string(p.Id), seq: p.Seq, number: Number(p.Number), fingerprint: p.Fingerprint,
-		code: Code(p.Code), driverID: p.DriverId, message: p.Message,
+		code: Code(p.Code), subject: p.DriverId, message: p.Message,
 	}
 }
 

@@ -13,6 +13,7 @@ func appToPB(a *App) *fsmpb.App {
 		Exclusions: a.Exclusions, MaxAgentFailures: a.MaxAgentFailures, ExcludeMs: a.ExcludeMs,
 		NextNumber: a.NextNumber, NextEnd: a.NextEnd,
 		Stopped: a.Stopped, StopReason: a.StopReason, RegisteredMs: a.RegisteredMs, StoppedMs: a.StoppedMs,
+		FailoverTimeoutMs: a.FailoverTimeoutMs, Heard: a.Heard, HeardMs: a.HeardMs,
 	}
 }
 
@@ -28,6 +29,7 @@ func appFromPB(p *fsmpb.App) *App {
 		Exclusions: p.Exclusions, MaxAgentFailures: p.MaxAgentFailures, ExcludeMs: p.ExcludeMs,
 		NextNumber: p.NextNumber, NextEnd: p.NextEnd,
 		Stopped: p.Stopped, StopReason: p.StopReason, RegisteredMs: p.RegisteredMs, StoppedMs: p.StoppedMs,
+		FailoverTimeoutMs: p.FailoverTimeoutMs, Heard: p.Heard, HeardMs: p.HeardMs,
 	}
 }
 
@@ -64,6 +66,8 @@ func invalidAppRecord(a *App, s *scalars) string {
 		return "place in the order is wrong"
 	case a.NextEnd == 0 || a.MaxAgentFailures < 0 || !validTime(a.ExcludeMs):
 		return "a counter is missing or wrong"
+	case !validTime(a.FailoverTimeoutMs) || !validTime(a.HeardMs) || a.Hosted() != (a.Heard > 0):
+		return "signs of life of its driver are missing or wrong"
 	}
 	for i, x := range a.Exclusions {
 		if at, found := findExclusion(a.Exclusions, x.AgentId, x.Host); !found || at != i {

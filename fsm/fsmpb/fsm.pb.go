@@ -2943,6 +2943,182 @@ func (x *StopApp) GetReason() string {
 	return ""
 }
 
+// HostApp registers an application that the nodes host for a driver elsewhere.
+// Unlike RegisterApp it never changes one that is there.
+type HostApp struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	App               *RegisterApp           `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"` // without app_id: id_prefix and the place in the order of registration
+	IdPrefix          string                 `protobuf:"bytes,2,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"`
+	FailoverTimeoutMs int64                  `protobuf:"varint,3,opt,name=failover_timeout_ms,json=failoverTimeoutMs,proto3" json:"failover_timeout_ms,omitempty"` // how long the driver may stay away; above 0
+	MaxApps           uint32                 `protobuf:"varint,4,opt,name=max_apps,json=maxApps,proto3" json:"max_apps,omitempty"`                                 // hosted and not over, at most; 0: no limit but the log's own
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *HostApp) Reset() {
+	*x = HostApp{}
+	mi := &file_fsm_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostApp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostApp) ProtoMessage() {}
+
+func (x *HostApp) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostApp.ProtoReflect.Descriptor instead.
+func (*HostApp) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *HostApp) GetApp() *RegisterApp {
+	if x != nil {
+		return x.App
+	}
+	return nil
+}
+
+func (x *HostApp) GetIdPrefix() string {
+	if x != nil {
+		return x.IdPrefix
+	}
+	return ""
+}
+
+func (x *HostApp) GetFailoverTimeoutMs() int64 {
+	if x != nil {
+		return x.FailoverTimeoutMs
+	}
+	return 0
+}
+
+func (x *HostApp) GetMaxApps() uint32 {
+	if x != nil {
+		return x.MaxApps
+	}
+	return 0
+}
+
+// KeepApp is a sign of life of the driver of a hosted application.
+type KeepApp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepApp) Reset() {
+	*x = KeepApp{}
+	mi := &file_fsm_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepApp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepApp) ProtoMessage() {}
+
+func (x *KeepApp) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepApp.ProtoReflect.Descriptor instead.
+func (*KeepApp) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *KeepApp) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+// ExpireApp stops a hosted application, unless its driver was heard of since.
+type ExpireApp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Heard         uint64                 `protobuf:"varint,2,opt,name=heard,proto3" json:"heard,omitempty"` // signs of life that were known when it was decided
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpireApp) Reset() {
+	*x = ExpireApp{}
+	mi := &file_fsm_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpireApp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpireApp) ProtoMessage() {}
+
+func (x *ExpireApp) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpireApp.ProtoReflect.Descriptor instead.
+func (*ExpireApp) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ExpireApp) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *ExpireApp) GetHeard() uint64 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
+}
+
+func (x *ExpireApp) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Exclusion is what is held against one agent or host.
 type Exclusion struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2960,7 +3136,7 @@ type Exclusion struct {
 
 func (x *Exclusion) Reset() {
 	*x = Exclusion{}
-	mi := &file_fsm_proto_msgTypes[34]
+	mi := &file_fsm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2972,7 +3148,7 @@ func (x *Exclusion) String() string {
 func (*Exclusion) ProtoMessage() {}
 
 func (x *Exclusion) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[34]
+	mi := &file_fsm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2985,7 +3161,7 @@ func (x *Exclusion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exclusion.ProtoReflect.Descriptor instead.
 func (*Exclusion) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{34}
+	return file_fsm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Exclusion) GetAgentId() string {
@@ -3045,32 +3221,35 @@ func (x *Exclusion) GetNotBeforeMs() int64 {
 }
 
 type App struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Id               string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Seq              uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
-	Name             string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	Spec             []byte                 `protobuf:"bytes,4,opt,name=spec,proto3" json:"spec,omitempty"`
-	User             string                 `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
-	Framework        *Framework             `protobuf:"bytes,6,opt,name=framework,proto3" json:"framework,omitempty"`
-	Totals           []*ProfileTotal        `protobuf:"bytes,7,rep,name=totals,proto3" json:"totals,omitempty"`
-	Hosts            []string               `protobuf:"bytes,8,rep,name=hosts,proto3" json:"hosts,omitempty"`
-	Exclusions       []*Exclusion           `protobuf:"bytes,9,rep,name=exclusions,proto3" json:"exclusions,omitempty"`
-	MaxAgentFailures int32                  `protobuf:"varint,10,opt,name=max_agent_failures,json=maxAgentFailures,proto3" json:"max_agent_failures,omitempty"`
-	ExcludeMs        int64                  `protobuf:"varint,11,opt,name=exclude_ms,json=excludeMs,proto3" json:"exclude_ms,omitempty"`
-	NextNumber       uint64                 `protobuf:"varint,12,opt,name=next_number,json=nextNumber,proto3" json:"next_number,omitempty"`
-	NextEnd          uint64                 `protobuf:"varint,13,opt,name=next_end,json=nextEnd,proto3" json:"next_end,omitempty"`
-	Stopped          bool                   `protobuf:"varint,14,opt,name=stopped,proto3" json:"stopped,omitempty"`
-	StopReason       string                 `protobuf:"bytes,15,opt,name=stop_reason,json=stopReason,proto3" json:"stop_reason,omitempty"`
-	RegisteredMs     int64                  `protobuf:"varint,16,opt,name=registered_ms,json=registeredMs,proto3" json:"registered_ms,omitempty"`
-	StoppedMs        int64                  `protobuf:"varint,17,opt,name=stopped_ms,json=stoppedMs,proto3" json:"stopped_ms,omitempty"`
-	TotalsMs         int64                  `protobuf:"varint,18,opt,name=totals_ms,json=totalsMs,proto3" json:"totals_ms,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Seq               uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	Name              string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Spec              []byte                 `protobuf:"bytes,4,opt,name=spec,proto3" json:"spec,omitempty"`
+	User              string                 `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
+	Framework         *Framework             `protobuf:"bytes,6,opt,name=framework,proto3" json:"framework,omitempty"`
+	Totals            []*ProfileTotal        `protobuf:"bytes,7,rep,name=totals,proto3" json:"totals,omitempty"`
+	Hosts             []string               `protobuf:"bytes,8,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	Exclusions        []*Exclusion           `protobuf:"bytes,9,rep,name=exclusions,proto3" json:"exclusions,omitempty"`
+	MaxAgentFailures  int32                  `protobuf:"varint,10,opt,name=max_agent_failures,json=maxAgentFailures,proto3" json:"max_agent_failures,omitempty"`
+	ExcludeMs         int64                  `protobuf:"varint,11,opt,name=exclude_ms,json=excludeMs,proto3" json:"exclude_ms,omitempty"`
+	NextNumber        uint64                 `protobuf:"varint,12,opt,name=next_number,json=nextNumber,proto3" json:"next_number,omitempty"`
+	NextEnd           uint64                 `protobuf:"varint,13,opt,name=next_end,json=nextEnd,proto3" json:"next_end,omitempty"`
+	Stopped           bool                   `protobuf:"varint,14,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	StopReason        string                 `protobuf:"bytes,15,opt,name=stop_reason,json=stopReason,proto3" json:"stop_reason,omitempty"`
+	RegisteredMs      int64                  `protobuf:"varint,16,opt,name=registered_ms,json=registeredMs,proto3" json:"registered_ms,omitempty"`
+	StoppedMs         int64                  `protobuf:"varint,17,opt,name=stopped_ms,json=stoppedMs,proto3" json:"stopped_ms,omitempty"`
+	TotalsMs          int64                  `protobuf:"varint,18,opt,name=totals_ms,json=totalsMs,proto3" json:"totals_ms,omitempty"`
+	FailoverTimeoutMs int64                  `protobuf:"varint,19,opt,name=failover_timeout_ms,json=failoverTimeoutMs,proto3" json:"failover_timeout_ms,omitempty"` // above 0: hosted for a driver elsewhere
+	Heard             uint64                 `protobuf:"varint,20,opt,name=heard,proto3" json:"heard,omitempty"`                                                    // signs of life of that driver
+	HeardMs           int64                  `protobuf:"varint,21,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"`                                 // the latest stamp of one
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *App) Reset() {
 	*x = App{}
-	mi := &file_fsm_proto_msgTypes[35]
+	mi := &file_fsm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +3261,7 @@ func (x *App) String() string {
 func (*App) ProtoMessage() {}
 
 func (x *App) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[35]
+	mi := &file_fsm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +3274,7 @@ func (x *App) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use App.ProtoReflect.Descriptor instead.
 func (*App) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{35}
+	return file_fsm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *App) GetId() string {
@@ -3224,6 +3403,27 @@ func (x *App) GetTotalsMs() int64 {
 	return 0
 }
 
+func (x *App) GetFailoverTimeoutMs() int64 {
+	if x != nil {
+		return x.FailoverTimeoutMs
+	}
+	return 0
+}
+
+func (x *App) GetHeard() uint64 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
+}
+
+func (x *App) GetHeardMs() int64 {
+	if x != nil {
+		return x.HeardMs
+	}
+	return 0
+}
+
 type Executor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
@@ -3250,7 +3450,7 @@ type Executor struct {
 
 func (x *Executor) Reset() {
 	*x = Executor{}
-	mi := &file_fsm_proto_msgTypes[36]
+	mi := &file_fsm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3262,7 +3462,7 @@ func (x *Executor) String() string {
 func (*Executor) ProtoMessage() {}
 
 func (x *Executor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[36]
+	mi := &file_fsm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3275,7 +3475,7 @@ func (x *Executor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Executor.ProtoReflect.Descriptor instead.
 func (*Executor) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{36}
+	return file_fsm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Executor) GetAppId() string {
@@ -3677,7 +3877,18 @@ const file_fsm_proto_rawDesc = "" +
 	"\x04lift\x18\x06 \x01(\bR\x04lift\"8\n" +
 	"\aStopApp\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xdf\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xa5\x01\n" +
+	"\aHostApp\x122\n" +
+	"\x03app\x18\x01 \x01(\v2 .hadispatcher.fsm.v1.RegisterAppR\x03app\x12\x1b\n" +
+	"\tid_prefix\x18\x02 \x01(\tR\bidPrefix\x12.\n" +
+	"\x13failover_timeout_ms\x18\x03 \x01(\x03R\x11failoverTimeoutMs\x12\x19\n" +
+	"\bmax_apps\x18\x04 \x01(\rR\amaxApps\" \n" +
+	"\aKeepApp\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\"P\n" +
+	"\tExpireApp\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x14\n" +
+	"\x05heard\x18\x02 \x01(\x04R\x05heard\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xdf\x01\n" +
 	"\tExclusion\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x1a\n" +
@@ -3686,7 +3897,7 @@ const file_fsm_proto_rawDesc = "" +
 	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05drops\x18\a \x01(\rR\x05drops\x12\"\n" +
-	"\rnot_before_ms\x18\b \x01(\x03R\vnotBeforeMs\"\xd7\x04\n" +
+	"\rnot_before_ms\x18\b \x01(\x03R\vnotBeforeMs\"\xb8\x05\n" +
 	"\x03App\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x12\n" +
@@ -3712,7 +3923,10 @@ const file_fsm_proto_rawDesc = "" +
 	"\rregistered_ms\x18\x10 \x01(\x03R\fregisteredMs\x12\x1d\n" +
 	"\n" +
 	"stopped_ms\x18\x11 \x01(\x03R\tstoppedMs\x12\x1b\n" +
-	"\ttotals_ms\x18\x12 \x01(\x03R\btotalsMs\"\xf4\x03\n" +
+	"\ttotals_ms\x18\x12 \x01(\x03R\btotalsMs\x12.\n" +
+	"\x13failover_timeout_ms\x18\x13 \x01(\x03R\x11failoverTimeoutMs\x12\x14\n" +
+	"\x05heard\x18\x14 \x01(\x04R\x05heard\x12\x19\n" +
+	"\bheard_ms\x18\x15 \x01(\x03R\aheardMs\"\xf4\x03\n" +
 	"\bExecutor\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
@@ -3749,7 +3963,7 @@ func file_fsm_proto_rawDescGZIP() []byte {
 	return file_fsm_proto_rawDescData
 }
 
-var file_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_fsm_proto_goTypes = []any{
 	(*Command)(nil),                // 0: hadispatcher.fsm.v1.Command
 	(*KeyValue)(nil),               // 1: hadispatcher.fsm.v1.KeyValue
@@ -3785,9 +3999,12 @@ var file_fsm_proto_goTypes = []any{
 	(*KillExecutors)(nil),          // 31: hadispatcher.fsm.v1.KillExecutors
 	(*ExcludeHost)(nil),            // 32: hadispatcher.fsm.v1.ExcludeHost
 	(*StopApp)(nil),                // 33: hadispatcher.fsm.v1.StopApp
-	(*Exclusion)(nil),              // 34: hadispatcher.fsm.v1.Exclusion
-	(*App)(nil),                    // 35: hadispatcher.fsm.v1.App
-	(*Executor)(nil),               // 36: hadispatcher.fsm.v1.Executor
+	(*HostApp)(nil),                // 34: hadispatcher.fsm.v1.HostApp
+	(*KeepApp)(nil),                // 35: hadispatcher.fsm.v1.KeepApp
+	(*ExpireApp)(nil),              // 36: hadispatcher.fsm.v1.ExpireApp
+	(*Exclusion)(nil),              // 37: hadispatcher.fsm.v1.Exclusion
+	(*App)(nil),                    // 38: hadispatcher.fsm.v1.App
+	(*Executor)(nil),               // 39: hadispatcher.fsm.v1.Executor
 }
 var file_fsm_proto_depIdxs = []int32{
 	2,  // 0: hadispatcher.fsm.v1.ImportDriver.driver:type_name -> hadispatcher.fsm.v1.SubmitDriver
@@ -3804,22 +4021,23 @@ var file_fsm_proto_depIdxs = []int32{
 	19, // 11: hadispatcher.fsm.v1.Record.driver:type_name -> hadispatcher.fsm.v1.Driver
 	23, // 12: hadispatcher.fsm.v1.Record.request:type_name -> hadispatcher.fsm.v1.Request
 	14, // 13: hadispatcher.fsm.v1.Record.node:type_name -> hadispatcher.fsm.v1.Node
-	35, // 14: hadispatcher.fsm.v1.Record.app:type_name -> hadispatcher.fsm.v1.App
-	36, // 15: hadispatcher.fsm.v1.Record.executor:type_name -> hadispatcher.fsm.v1.Executor
+	38, // 14: hadispatcher.fsm.v1.Record.app:type_name -> hadispatcher.fsm.v1.App
+	39, // 15: hadispatcher.fsm.v1.Record.executor:type_name -> hadispatcher.fsm.v1.Executor
 	25, // 16: hadispatcher.fsm.v1.RegisterApp.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
 	11, // 17: hadispatcher.fsm.v1.AppFrameworkEvent.event:type_name -> hadispatcher.fsm.v1.FrameworkEvent
 	25, // 18: hadispatcher.fsm.v1.SetTotals.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
 	29, // 19: hadispatcher.fsm.v1.LaunchExecutors.launches:type_name -> hadispatcher.fsm.v1.ExecutorLaunch
 	9,  // 20: hadispatcher.fsm.v1.RecordExecutorStatuses.statuses:type_name -> hadispatcher.fsm.v1.Status
-	21, // 21: hadispatcher.fsm.v1.App.framework:type_name -> hadispatcher.fsm.v1.Framework
-	25, // 22: hadispatcher.fsm.v1.App.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
-	34, // 23: hadispatcher.fsm.v1.App.exclusions:type_name -> hadispatcher.fsm.v1.Exclusion
-	9,  // 24: hadispatcher.fsm.v1.Executor.last:type_name -> hadispatcher.fsm.v1.Status
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	24, // 21: hadispatcher.fsm.v1.HostApp.app:type_name -> hadispatcher.fsm.v1.RegisterApp
+	21, // 22: hadispatcher.fsm.v1.App.framework:type_name -> hadispatcher.fsm.v1.Framework
+	25, // 23: hadispatcher.fsm.v1.App.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
+	37, // 24: hadispatcher.fsm.v1.App.exclusions:type_name -> hadispatcher.fsm.v1.Exclusion
+	9,  // 25: hadispatcher.fsm.v1.Executor.last:type_name -> hadispatcher.fsm.v1.Status
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_fsm_proto_init() }
@@ -3840,7 +4058,7 @@ func file_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_proto_rawDesc), len(file_fsm_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
