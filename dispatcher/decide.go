@@ -72,10 +72,11 @@ type Reject struct {
 // Drivers are taken in the order of the queue: priority first, then acceptance;
 // a driver whose retry is due stands where it stood at first. Each goes to the
 // first agent with room. A driver that finds no room does not block the ones
-// behind it, and does not starve behind them either: see Hold. With d drivers, a agents and s different needs the cost is
-// O(d + s·a + launches·log a).
+// behind it, and does not starve behind them either: see Hold. With d drivers, a
+// agents and s different needs the cost is O(d + s·a + launches·log a), and
+// O(a·log a) for each new hold.
 func Decide(s Situation) Plan {
-	d := decision{Situation: s, pool: newPool(s.Offers)}
+	d := decision{Situation: s, pool: newPool(s.Offers), unholdable: make(map[string]bool)}
 	d.holds = newHolds(&d.Situation, len(d.pool.agents))
 	d.pool.reserve(d.holds.byAgent)
 	due := d.dueRetries()
@@ -107,6 +108,9 @@ type decision struct {
 	out   Plan
 	n     int
 	wake  int64
+
+	inUse      map[string]room // see ours
+	unholdable map[string]bool // shapes that no agent can be held for
 }
 
 func (d *decision) nowMs() int64 { return d.Now.UnixMilli() }
@@ -195,21 +199,36 @@ func (d *decision) held(dr *fsm.Driver, need *Need) *agent {
 	return a
 }
 
-// hold holds the agent that comes closest for a driver that has waited for long.
+// hold holds an agent for a driver that has waited for long.
 func (d *decision) hold(dr *fsm.Driver, need *Need) {
-	if !d.holds.open(&d.Situation, dr) {
+	if d.unholdable[need.Shape] || !d.holds.open(&d.Situation, dr) {
 		return
 	}
-	fails := 0
-	for i := range d.Holds {
-		if d.Situation.Holds[i].DriverID == dr.ID {
-			fails = d.Situation.Holds[i].Fails
-		}
+	a := d.pool.nth(d.holds.failed[dr.ID], need, d.ours())
+	if a == nil {
+		// While a plan is made agents only drop out, so the next driver of this
+		// shape need not ask. There may be thousands.
+		d.unholdable[need.Shape] = true
+		return
 	}
-	if a := d.pool.closest(need); a != nil {
-		d.holds.add(&d.Situation, dr, a.id, fails)
-		d.pool.reserve(map[string]*Hold{a.id: nil})
+	d.holds.add(&d.Situation, dr, a.id)
+	d.pool.reserve(map[string]*Hold{a.id: nil})
+}
+
+// ours is what this dispatcher's drivers use on each agent, and what will come
+// free there one day. GPUs, few and seldom shared, are left out.
+func (d *decision) ours() map[string]room {
+	if d.inUse == nil {
+		d.inUse = make(map[string]room)
+		d.View.Active(func(dr *fsm.Driver) bool {
+			if a := dr.Current(); a != nil {
+				r := d.inUse[a.AgentID]
+				d.inUse[a.AgentID] = room{r.cpus + dr.Cores, r.mem + float64(dr.MemMiB), r.gpus}
+			}
+			return true
+		})
 	}
+	return d.inUse
 }
 
 func (d *decision) plan() Plan {

@@ -100,19 +100,26 @@ func TestPlacementProperties(t *testing.T) {
 // about equal.
 func BenchmarkDecide(b *testing.B) {
 	for _, n := range []int{200, 2000, 20000} {
-		for _, mode := range []string{"all fit", "none fit"} {
-			b.Run(fmt.Sprintf("drivers=%d/agents=%d/%s", n, n/10, mode), func(b *testing.B) { benchmarkDecide(b, n, mode == "all fit") })
+		for _, mode := range []string{"all fit", "none fit", "none match, all starve"} {
+			b.Run(fmt.Sprintf("drivers=%d/agents=%d/%s", n, n/10, mode), func(b *testing.B) { benchmarkDecide(b, n, mode) })
 		}
 	}
 }
 
-func benchmarkDecide(b *testing.B, n int, fit bool) {
+func benchmarkDecide(b *testing.B, n int, mode string) {
 	q := newQueue(b)
+	nowhere, err := mesosutil.ParseConstraints("rack:nowhere")
+	if err != nil {
+		b.Fatal(err)
+	}
 	byID := make(map[string]*dispatcher.Need)
 	for i := range n {
 		need := needs(float64(1+i%4)/10, float64(64*(1+i%3)))
-		if !fit {
+		switch mode {
+		case "none fit":
 			need.CPUs += 100
+		case "none match, all starve":
+			need.Constraints = nowhere
 		}
 		id := q.submit(float64(i%3), need)
 		byID[id] = dispatcher.NewNeed(need)
@@ -124,6 +131,9 @@ func benchmarkDecide(b *testing.B, n int, fit bool) {
 	s := dispatcher.Situation{
 		View: q.state.View(), Offers: offers, Now: time.UnixMilli(q.nowMs),
 		Need: func(d *fsm.Driver) (*dispatcher.Need, error) { return byID[d.ID], nil },
+	}
+	if mode == "none match, all starve" {
+		s.Now, s.HoldAfter, s.HoldFor = s.Now.Add(time.Minute), time.Second, time.Minute
 	}
 	b.ReportAllocs()
 	for b.Loop() {

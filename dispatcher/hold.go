@@ -12,12 +12,13 @@ import (
 //
 // A hold is bounded: it ends after HoldFor, and then the driver has to do
 // without one for a while, twice as long after each hold that did not help. So
-// even a driver that no agent can ever run costs little.
+// even a driver that no agent can ever run costs little. The next hold is on
+// another agent.
 type Hold struct {
 	DriverID string
-	AgentID  string // empty: between two holds
-	Until    time.Time
-	Fails    int
+	AgentID  string    // empty: between two holds
+	Until    time.Time // end of the hold, or of the pause after it
+	Fails    int       // holds that did not help
 }
 
 // maxHoldPause bounds the time between two holds of a driver.
@@ -27,12 +28,16 @@ const maxHoldPause = time.Hour
 type holds struct {
 	byDriver map[string]*Hold
 	byAgent  map[string]*Hold
-	order    []string // drivers, as they came
-	limit    int      // agents that may be held at once
+	failed   map[string]int // of drivers whose pause is over: holds that did not help
+	order    []string       // drivers, as they came
+	limit    int            // agents that may be held at once
 }
 
 func newHolds(s *Situation, agents int) *holds {
-	h := &holds{byDriver: make(map[string]*Hold), byAgent: make(map[string]*Hold), limit: max(1, agents/8)}
+	h := &holds{
+		byDriver: make(map[string]*Hold), byAgent: make(map[string]*Hold), failed: make(map[string]int),
+		limit: max(1, agents/8),
+	}
 	for i := range s.Holds {
 		hold := s.Holds[i]
 		if !stillWaits(s.View, hold.DriverID) {
@@ -40,7 +45,9 @@ func newHolds(s *Situation, agents int) *holds {
 		}
 		if !hold.Until.After(s.Now) {
 			if hold.AgentID == "" {
-				continue // the pause is over
+				h.failed[hold.DriverID] = hold.Fails
+				h.order = append(h.order, hold.DriverID)
+				continue
 			}
 			hold.Fails++
 			hold.AgentID, hold.Until = "", s.Now.Add(min(s.HoldFor<<min(hold.Fails-1, 16), maxHoldPause))
@@ -68,14 +75,19 @@ func (h *holds) open(s *Situation, d *fsm.Driver) bool {
 	return s.Now.Sub(since) >= s.HoldAfter
 }
 
-func (h *holds) add(s *Situation, d *fsm.Driver, agentID string, fails int) {
+func (h *holds) add(s *Situation, d *fsm.Driver, agentID string) {
+	fails, again := h.failed[d.ID]
 	hold := &Hold{DriverID: d.ID, AgentID: agentID, Until: s.Now.Add(s.HoldFor), Fails: fails}
 	h.byDriver[d.ID], h.byAgent[agentID] = hold, hold
-	h.order = append(h.order, d.ID)
+	delete(h.failed, d.ID)
+	if !again {
+		h.order = append(h.order, d.ID)
+	}
 }
 
 // drop ends the hold of a driver that was placed.
 func (h *holds) drop(driverID string) {
+	delete(h.failed, driverID)
 	if hold := h.byDriver[driverID]; hold != nil {
 		delete(h.byDriver, driverID)
 		delete(h.byAgent, hold.AgentID)
@@ -87,6 +99,10 @@ func (h *holds) list() (out []Hold, until time.Time) {
 	for _, id := range h.order {
 		hold := h.byDriver[id]
 		if hold == nil {
+			// How often it was held for in vain is not forgotten with the pause.
+			if fails, known := h.failed[id]; known {
+				out = append(out, Hold{DriverID: id, Fails: fails})
+			}
 			continue
 		}
 		out = append(out, *hold)

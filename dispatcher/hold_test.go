@@ -164,3 +164,91 @@ func TestOnlyOneAgentInEightIsHeld(t *testing.T) {
 		t.Errorf("%d agents of 16 are held", n)
 	}
 }
+
+// plan decides over these offers; a driver needs the gpus that its id maps to.
+func (c *holdCase) plan(gpus map[string]float64, offers ...mesos.Offer) dispatcher.Plan {
+	plan := dispatcher.Decide(dispatcher.Situation{
+		View: c.state.View(), Offers: offers, Now: c.now, Holds: c.holds, HoldAfter: 30 * time.Second, HoldFor: time.Minute,
+		Need: func(d *fsm.Driver) (*dispatcher.Need, error) {
+			return dispatcher.NewNeed(launch.Requirements{CPUs: d.Cores, MemMiB: float64(d.MemMiB), GPUs: gpus[d.ID]}), nil
+		},
+	})
+	c.holds = plan.Holds
+	return plan
+}
+
+func (c *holdCase) wantHold(agent string, fails int) {
+	c.t.Helper()
+	if len(c.holds) != 1 || c.holds[0].AgentID != agent || c.holds[0].Fails != fails {
+		c.t.Fatalf("holds are %+v, want one on %q after %d that did not help", c.holds, agent, fails)
+	}
+}
+
+// Agent b has more free at the moment, and the rest of it belongs to strangers;
+// a is large enough once our own drivers there have ended.
+func TestAnAgentThatWillBeLargeEnoughIsHeldFirst(t *testing.T) {
+	c := newHoldCase(t)
+	for range 3 {
+		id := c.submit(1)
+		c.apply(fsm.NumberLaunchDrivers, &fsmpb.LaunchDrivers{Launches: []*fsmpb.Launch{{DriverId: id, TaskId: id, AgentId: "a"}}})
+	}
+	c.submit(4)
+	c.now = c.now.Add(time.Minute)
+	c.plan(nil, offer("o1", "b", scalars(3, 1000)...), offer("o2", "a", scalars(1, 1000)...))
+	c.wantHold("a", 0)
+}
+
+// What fills agent b may never end: after a hold on it that did not help, the
+// other agents have their turn.
+func TestTheNextHoldIsOnAnotherAgent(t *testing.T) {
+	c := newHoldCase(t)
+	c.submit(4)
+	c.now = c.now.Add(time.Minute)
+	both := []mesos.Offer{offer("o1", "a", scalars(1, 1000)...), offer("o2", "b", scalars(3, 1000)...)}
+	for fails, agent := range []string{"b", "a", "b"} {
+		c.plan(nil, both...)
+		c.wantHold(agent, fails)
+		c.now = c.holds[0].Until
+		c.plan(nil, both...)
+		c.wantHold("", fails+1)
+		c.now = c.holds[0].Until
+	}
+}
+
+// When the pause ends there may be no offer at the moment. How often a hold did
+// not help is remembered all the same: the pauses of a driver that fits nowhere
+// grow only so.
+func TestPausesGrowEvenIfTheyEndWithoutAnOffer(t *testing.T) {
+	c := newHoldCase(t)
+	c.submit(1000)
+	c.now = c.now.Add(time.Minute)
+	var pauses []time.Duration
+	for fails := range 8 {
+		c.plan(nil, offer("o", "a", scalars(1, 1000)...))
+		c.wantHold("a", fails)
+		c.now = c.holds[0].Until
+		c.plan(nil)
+		c.wantHold("", fails+1)
+		pauses = append(pauses, c.holds[0].Until.Sub(c.now))
+		c.now = c.holds[0].Until
+		if p := c.plan(nil); !p.Wake.IsZero() {
+			t.Fatalf("wakes at %v for nothing", p.Wake)
+		}
+	}
+	if got := fmt.Sprint(pauses); got != "[1m0s 2m0s 4m0s 8m0s 16m0s 32m0s 1h0m0s 1h0m0s]" {
+		t.Errorf("pauses %s", got)
+	}
+}
+
+func TestOnlyAnAgentWithGPUsIsHeldForADriverThatNeedsThem(t *testing.T) {
+	c := newHoldCase(t)
+	gpus := map[string]float64{c.submit(4): 1}
+	c.now = c.now.Add(time.Minute)
+	plain := offer("o1", "plain", scalars(8, 1000)...)
+	c.plan(gpus, plain)
+	if len(c.holds) != 0 {
+		t.Fatalf("%+v", c.holds)
+	}
+	c.plan(gpus, plain, offer("o2", "gpus", append(scalars(1, 1000), mesosutil.NewScalarResource("gpus", 1, "", nil))...))
+	c.wantHold("gpus", 0)
+}

@@ -22,6 +22,7 @@ type Mesos interface {
 	Events() <-chan mesosutil.Event
 	Accept(ctx context.Context, offerIDs []string, tasks []mesos.TaskInfo, refuse time.Duration) error
 	Decline(ctx context.Context, offerIDs []string, refuse time.Duration) error
+	DeclineInverse(ctx context.Context, offerIDs []string, refuse time.Duration) error
 	Kill(ctx context.Context, taskID, agentID string, grace *time.Duration) error
 	Acknowledge(ctx context.Context, agentID, taskID string, uuid []byte) error
 	Reconcile(ctx context.Context, tasks []mesosutil.DriverTask) error

@@ -30,6 +30,7 @@ type placer struct {
 	subscribed bool
 	offers     []mesos.Offer
 	owed       []string // offers that are still to be declined
+	inverse    []mesos.InverseOffer
 	holds      []Hold
 	needs      *needs
 	scan       bool      // the queue is to be looked through even without an offer
@@ -123,6 +124,8 @@ func (p *placer) take(ev mesosutil.Event) {
 		p.m.offers(len(e.Offers))
 	case mesosutil.EventRescind:
 		p.rescind(e.OfferID)
+	case mesosutil.EventInverseOffers:
+		p.inverse = append(p.inverse, e.Offers...)
 	}
 }
 
@@ -165,6 +168,7 @@ func (p *placer) step(ctx context.Context) error {
 	if !p.subscribed {
 		return nil
 	}
+	p.declineInverse(ctx)
 	owed := p.owed
 	p.owed = nil
 	p.decline(ctx, owed, p.cfg.RejectOffer)
@@ -269,6 +273,26 @@ func (p *placer) decline(ctx context.Context, ids []string, refuse time.Duration
 		return
 	}
 	p.m.declined(len(ids))
+}
+
+// declineInverse answers the announcement of a maintenance: drivers do not move,
+// and when their time comes the operator decides. An answer that gets lost does
+// no harm, because Mesos asks again.
+func (p *placer) declineInverse(ctx context.Context) {
+	if len(p.inverse) == 0 {
+		return
+	}
+	var ids []string
+	for i := range p.inverse {
+		o := &p.inverse[i]
+		ids = append(ids, o.OfferID.Value)
+		p.logger.Info("an agent is to be taken down for maintenance; its drivers stay until they end",
+			"agent", o.AgentID.GetValue(), "from", time.Unix(0, o.Unavailability.Start.Nanoseconds))
+	}
+	p.inverse = nil
+	if err := p.mesos.DeclineInverse(ctx, ids, p.cfg.RejectOffer); err != nil {
+		p.logger.Debug("inverse offers were not declined; mesos asks again", "error", err)
+	}
 }
 
 func (p *placer) forgetOffers(ids []string) {

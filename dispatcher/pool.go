@@ -1,6 +1,9 @@
 package dispatcher
 
 import (
+	"cmp"
+	"slices"
+
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 
 	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
@@ -106,20 +109,49 @@ func (p *pool) update(a *agent) {
 	}
 }
 
-// closest is the agent that comes closest to meeting the need, of those that
-// meet its constraints and are neither held nor used by this plan; nil for none.
-func (p *pool) closest(n *Need) *agent {
-	var best *agent
-	var bestShare float64
+// nth is the agent to be held for a need after n holds that did not help: the
+// one that comes n-th closest to meeting it, and the closest again when all had
+// their turn. Agents that meet it as soon as our own drivers there end come
+// first, those with most of it free ahead; others may never come free. Agents
+// that are held, or used by this plan, or do not meet the constraints are left
+// out; nil when none is left.
+func (p *pool) nth(n int, need *Need, ours map[string]room) *agent {
+	type candidate struct {
+		*agent
+		one   bool // large enough one day
+		share float64
+	}
+	var all []candidate
 	for _, a := range p.agents {
-		if a.reserved || len(a.launches) > 0 || !n.Constraints.Match(a.attributes) {
+		if a.reserved || len(a.launches) > 0 || need.GPUs > 0 && a.gpus == 0 || !need.Constraints.Match(a.attributes) {
 			continue
 		}
-		if share := min(a.cpus/n.CPUs, a.mem/max(n.MemMiB, 1)); best == nil || share > bestShare {
-			best, bestShare = a, share
-		}
+		used := ours[a.id]
+		one := room{a.cpus + used.cpus, a.mem + used.mem, a.gpus}.holds(need)
+		all = append(all, candidate{a, one, room{a.cpus, a.mem, a.gpus}.share(need)})
 	}
-	return best
+	if len(all) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		if a.one != b.one {
+			if a.one {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.share, a.share)
+	})
+	return all[n%len(all)].agent
+}
+
+// share is the part of the need that is there, of the scarcest resource.
+func (r room) share(n *Need) float64 {
+	s := min(r.cpus/max(n.CPUs, epsilon), r.mem/max(n.MemMiB, epsilon))
+	if n.GPUs > 0 {
+		s = min(s, r.gpus/n.GPUs)
+	}
+	return s
 }
 
 // find is the first agent that can meet the need, or nil. What an agent has left

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	mesos "github.com/mesos/mesos-go/api/v1/lib"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
@@ -98,12 +97,10 @@ func (s *session) handle(ctx context.Context, ev mesosutil.Event) error {
 		}
 		// Recorded for people; the next subscription needs nothing of it.
 		_ = s.frameworkEvent(ctx, &fsmpb.FrameworkEvent{Event: fsm.FrameworkDisconnect, Message: fmt.Sprint(e.Err)})
-	case mesosutil.EventOffers, mesosutil.EventRescind:
+	case mesosutil.EventOffers, mesosutil.EventRescind, mesosutil.EventInverseOffers:
 		return s.placer.give(ctx, e)
 	case mesosutil.EventUpdate:
 		return s.recorder.give(ctx, &e.Status)
-	case mesosutil.EventInverseOffers:
-		s.declineInverse(ctx, e.Offers)
 	case mesosutil.EventFailure:
 		if e.ExecutorID == "" {
 			s.logger.Warn("mesos lost an agent", "agent", e.AgentID)
@@ -126,13 +123,4 @@ func (s *session) subscribed(ctx context.Context, e mesosutil.EventSubscribed) e
 	s.reconciler.start()
 	s.killer.start()
 	return s.placer.give(ctx, e)
-}
-
-// declineInverse tells Mesos that drivers do not move for a maintenance: they
-// are not ours to stop.
-func (s *session) declineInverse(ctx context.Context, offers []mesos.InverseOffer) {
-	for _, o := range offers {
-		s.logger.Info("agent is to be drained for maintenance; its drivers stay until they end", "offer", o.OfferID.Value)
-	}
-	_ = ctx
 }

@@ -94,6 +94,8 @@ type call struct {
 	ids    []string // offers, tasks
 	agent  string
 	refuse time.Duration
+	tasks  []mesos.TaskInfo
+	used   []string // offers of an ACCEPT
 }
 
 // scriptedMesos is a scheduler driver whose events the test writes.
@@ -131,7 +133,7 @@ func (m *scriptedMesos) did(c call) error {
 func (m *scriptedMesos) Events() <-chan mesosutil.Event { return m.events }
 
 func (m *scriptedMesos) Accept(_ context.Context, offers []string, tasks []mesos.TaskInfo, refuse time.Duration) error {
-	c := call{name: "ACCEPT", refuse: refuse}
+	c := call{name: "ACCEPT", refuse: refuse, tasks: tasks, used: offers}
 	for i := range tasks {
 		c.ids, c.agent = append(c.ids, tasks[i].TaskID.Value), tasks[i].AgentID.Value
 	}
@@ -140,6 +142,10 @@ func (m *scriptedMesos) Accept(_ context.Context, offers []string, tasks []mesos
 
 func (m *scriptedMesos) Decline(_ context.Context, offers []string, refuse time.Duration) error {
 	return m.did(call{name: "DECLINE", ids: offers, refuse: refuse})
+}
+
+func (m *scriptedMesos) DeclineInverse(_ context.Context, offers []string, refuse time.Duration) error {
+	return m.did(call{name: "DECLINE_INVERSE", ids: offers, refuse: refuse})
 }
 
 func (m *scriptedMesos) Kill(_ context.Context, task, agent string, _ *time.Duration) error {
@@ -289,7 +295,7 @@ func (s *stage) submit(conf map[string]string) string {
 	return r.DriverID
 }
 
-// submitReady submits as soon as the framework is known.
+// offers sends one offer of an agent with room for a few drivers.
 func (s *stage) offers(m *scriptedMesos, id string) {
 	m.events <- mesosutil.EventOffers{Offers: []mesos.Offer{offer(id, "agent", scalars(4, 8192)...)}}
 }

@@ -29,6 +29,7 @@ const (
 	keyFetcherCache    = "spark.mesos.fetcherCache.enable"
 	keyPyFiles         = "spark.submit.pyFiles"
 	keyLocalMode       = "spark.mesos.appJar.local.resolution.mode"
+	keyGPUsMax         = "spark.mesos.gpus.max"
 	keyExecutorLibPath = "spark.executor.extraLibraryPath"
 	keyDriverEnvPrefix = "spark.mesos.driverEnv."
 	defaultsPrefix     = "spark.mesos.dispatcher.driverDefault."
@@ -65,6 +66,8 @@ type DispatcherConf struct {
 	KillGracePeriod time.Duration
 	// HideSecrets is used when the submission does not decide.
 	HideSecrets bool
+	// GPUs tells that the dispatcher's framework takes offers with GPUs.
+	GPUs bool
 	// Redaction tells which properties are secret.
 	Redaction *regexp.Regexp
 }
@@ -92,6 +95,11 @@ func ParseDispatcherConf(conf sparkconf.Conf, sparkHomeEnv string) (DispatcherCo
 	if d.HideSecrets, err = conf.Bool(KeyHideSecrets, true); err != nil {
 		return d, invalid(err, KeyHideSecrets)
 	}
+	gpus, err := conf.Int(keyGPUsMax, 0)
+	if err != nil {
+		return d, invalid(err, keyGPUsMax)
+	}
+	d.GPUs = gpus > 0
 	if d.KillGracePeriod, err = conf.Time(KeyKillGracePeriod, time.Second, 0); err != nil {
 		return d, invalid(err, KeyKillGracePeriod)
 	}

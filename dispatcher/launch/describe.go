@@ -69,6 +69,10 @@ func Describe(defaults DispatcherConf, s Submission) (*Description, []Warning, e
 		return nil, nil, err
 	}
 	notes := warnings(conf, report)
+	if d.GPUs > 0 && !defaults.GPUs {
+		notes = append(notes, Warning{KeyDriverGPUs, "the dispatcher's own " + keyGPUsMax + " is 0, so Mesos offers it no GPUs " +
+			"(unless the master runs with --filter_gpu_resources=false), and the driver waits"})
+	}
 	if b := (&builder{conf: defaults, d: d, submitted: conf}); b.agentsOwnSpark() {
 		notes = append(notes, Warning{keyExecutorHome, "neither this nor " + keyExecutorURI + " nor an image is set, nor " +
 			keyHome + " on the dispatcher: the driver runs with the spark-submit on the agent's PATH"})

@@ -99,6 +99,20 @@ func TestWarningsNameKeysWithoutEffect(t *testing.T) {
 	}
 }
 
+// Mesos shows GPUs to frameworks that ask for them only.
+func TestADriverWithGPUsIsWarnedWhereTheDispatcherTakesNone(t *testing.T) {
+	for gpus, want := range (props{"": KeyDriverGPUs, "0": KeyDriverGPUs, "4": ""}) {
+		p := props{"spark.master": "m:1", "spark.home": "/s"}
+		if gpus != "" {
+			p["spark.mesos.gpus.max"] = gpus
+		}
+		_, warnings, err := Describe(conf(t, p), submission(props{KeyDriverGPUs: "1"}))
+		if err != nil || (len(warnings) > 0) != (want != "") || want != "" && warnings[0].Key != want {
+			t.Errorf("%q: %v, %v", gpus, warnings, err)
+		}
+	}
+}
+
 func TestErrorsHideSecrets(t *testing.T) {
 	for key, err := range map[string]error{
 		"spark.mesos.driver.secret.envkeys": func() error {

@@ -75,7 +75,7 @@ func (v *visit) driver() (any, error) {
 	if !found {
 		return nil, &problem{Status: http.StatusNotFound, Text: "Cannot find driver " + clip(id),
 			Hint: "It was never accepted here, this node has not applied it yet, or it ended so long ago that it is no longer kept " +
-				"(spark.mesos.dispatcher.retainedDrivers).",
+				"(spark.mesos.retainedDrivers).",
 			Link: "./", LinkTo: "Back to Drivers"}
 	}
 	v.title = "Details for Job " + d.ID

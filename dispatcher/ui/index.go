@@ -58,7 +58,7 @@ func (v *visit) index() (any, error) {
 			Rows:  first(v.view.Active), More: listOf(launchedStates...),
 		}, {
 			ID: "finished", Heading: "Finished Drivers:", Layout: "finished", Count: counts.Finished, History: history,
-			Empty: "No driver has ended yet, or those that have are no longer kept (spark.mesos.dispatcher.retainedDrivers).",
+			Empty: "No driver has ended yet, or those that have are no longer kept (spark.mesos.retainedDrivers).",
 			Rows:  first(v.view.Finished), More: listOf(terminalStates...),
 		}, {
 			ID: "retrying", Heading: "Supervise drivers waiting for retry:", Layout: "retrying", Count: counts.Retrying,
