@@ -38,6 +38,21 @@ type App struct {
 	FailoverTimeoutMs int64  `json:",omitempty"` // how long the driver may stay away
 	Heard             uint64 `json:",omitempty"` // signs of life of the driver; its registration is the first
 	HeardMs           int64  `json:",omitempty"` // the latest stamp of one, for people: the clocks of nodes differ
+	// FineGrained tells that what the application launches are tasks, each on the
+	// Mesos executor of its agent, and not executors by themselves.
+	FineGrained    bool             `json:",omitempty"`
+	AgentExecutors []*AgentExecutor `json:",omitempty"` // by agent id
+}
+
+// AgentExecutor is the Mesos executor of a fine-grained application on an agent.
+type AgentExecutor = fsmpb.AgentExecutor
+
+// OnAgent is the Mesos executor of a fine-grained application on an agent, or nil.
+func (a *App) OnAgent(agentID string) *AgentExecutor {
+	if i, found := findAgentExecutor(a.AgentExecutors, agentID); found {
+		return a.AgentExecutors[i]
+	}
+	return nil
 }
 
 // ProfileTotal is how many executors of one resource profile are wanted.
@@ -49,7 +64,8 @@ type Exclusion = fsmpb.Exclusion
 // Unlimited is the total of an application that takes what it gets.
 const Unlimited = math.MaxInt32
 
-// Executor is one executor of an application. It is immutable.
+// Executor is one executor of an application or, in fine-grained mode, one task
+// on the Mesos executor of its agent. It is immutable.
 type Executor struct {
 	AppID       string
 	Number      uint64
@@ -69,6 +85,11 @@ type Executor struct {
 	Last        *Status
 	Dropped     bool
 	Reason      string
+
+	// Of a task in fine-grained mode.
+	CPUs  float64 `json:",omitempty"`
+	Name  string  `json:",omitempty"`
+	First uint64  `json:",omitempty"` // AgentExecutor.First of the one that it runs on
 }
 
 // TaskID of the executor, which is its Spark executor id too: unique within the

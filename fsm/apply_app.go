@@ -145,7 +145,9 @@ func applyAppFrameworkEvent(t *txn, c *fsmpb.AppFrameworkEvent) *fsmpb.Result {
 	}
 	a, _ = t.t.apps.Get(a.ID) // the ends of its executors are counted in it
 	next := *a
-	next.Framework = fw
+	if next.Framework = fw; e.Event == FrameworkRemove || e.Event == FrameworkTearDown {
+		next.AgentExecutors = nil
+	}
 	t.t.apps.Set(next.ID, &next)
 	t.emit(Change{Kind: ChangeApp, ID: a.ID, Event: e.Event, From: string(was.State), To: state, Reason: fw.Message, App: &next})
 	return &fsmpb.Result{AppId: a.ID}
@@ -158,6 +160,9 @@ func applySetTotals(t *txn, c *fsmpb.SetTotals) *fsmpb.Result {
 	a, r := t.goingOn(c.AppId)
 	if r != nil {
 		return r
+	}
+	if a.FineGrained {
+		return refuse(CodeIllegal, "application %s runs tasks, and has no executors of its own to scale", a.ID)
 	}
 	next := *a
 	next.Totals, next.TotalsMs = sortedTotals(c.Totals), t.timeMs

@@ -8,8 +8,19 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpb"
 )
 
-// retainedExecutors is how many executors that ended are kept of an application.
-const retainedExecutors = 200
+// How many executors, or tasks, that ended are kept of an application. More tasks,
+// because a leader that takes over looks there for those of which it gets to hear.
+const (
+	retainedExecutors = 200
+	retainedTasks     = 2000
+)
+
+func (a *App) retained() uint64 {
+	if a.FineGrained {
+		return retainedTasks
+	}
+	return retainedExecutors
+}
 
 func applyLaunchExecutors(t *txn, c *fsmpb.LaunchExecutors) *fsmpb.Result {
 	a, r := t.goingOn(c.AppId)
@@ -222,8 +233,8 @@ func (t *txn) heldAgainst(a *App, e *Executor) *Exclusion {
 func (t *txn) countDrop(e *Executor) {
 	a, _ := t.t.apps.Get(e.AppID)
 	x := t.heldAgainst(a, e)
-	if x == nil || e.AgentID == "" {
-		return
+	if x == nil || e.AgentID == "" || a.FineGrained && x.NotBeforeMs > t.timeMs {
+		return // the tasks of one ACCEPT are dropped together
 	}
 	x.NotBeforeMs = t.timeMs + min(int64(dropWaitMs)<<min(x.Drops, 10), dropWaitMaxMs)
 	x.Drops++
@@ -305,10 +316,10 @@ func (t *txn) enterExecutor(e *Executor) {
 // places in the order of ends have no gaps, so one look is enough.
 func (t *txn) trimExecutors(appID string) {
 	a, _ := t.t.apps.Get(appID)
-	if a.NextEnd <= retainedExecutors+1 {
+	if a.NextEnd <= a.retained()+1 {
 		return
 	}
-	if old, found := t.t.ended.Get(executorKey(appID, a.NextEnd-1-retainedExecutors)); found {
+	if old, found := t.t.ended.Get(executorKey(appID, a.NextEnd-1-a.retained())); found {
 		t.dropExecutor(appID, old.Number)
 	}
 }

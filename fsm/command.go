@@ -39,6 +39,9 @@ const (
 	NumberHostApp                Number = 72
 	NumberKeepApp                Number = 73
 	NumberExpireApp              Number = 74
+
+	NumberLaunchTasks      Number = 80
+	NumberEndAgentExecutor Number = 81
 )
 
 // command is one row of the table of commands.
@@ -91,6 +94,9 @@ func init() {
 	register(NumberHostApp, "host app", 2, applyHostApp)
 	register(NumberKeepApp, "keep app", 2, applyKeepApp)
 	register(NumberExpireApp, "expire app", 2, applyExpireApp)
+
+	register(NumberLaunchTasks, "launch tasks", 2, applyLaunchTasks)
+	register(NumberEndAgentExecutor, "end agent executor", 2, applyEndAgentExecutor)
 }
 
 // Name of the command, for logs and metrics.

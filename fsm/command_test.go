@@ -31,6 +31,7 @@ func TestEveryCommandNumberIsRegisteredOnce(t *testing.T) {
 		64: "register app", 65: "app framework event", 66: "set totals", 67: "launch executors",
 		68: "record executor statuses", 69: "kill executors", 70: "exclude host", 71: "stop app",
 		72: "host app", 73: "keep app", 74: "expire app",
+		80: "launch tasks", 81: "end agent executor",
 	}
 	since := func(n Number) uint32 {
 		if n > 71 {

@@ -118,6 +118,9 @@ func checkExecutors(t interface {
 		ended := 0
 		v.Executors(a.ID, func(e *Executor) bool {
 			_, live := v.t.live.Get(executorKey(a.ID, e.Number))
+			if x := a.OnAgent(e.AgentID); live && a.FineGrained && (x == nil || x.First != e.First) {
+				t.Fatalf("task %+v of %+v has no executor", e, a)
+			}
 			if e.Number >= a.NextNumber || live == e.State.Terminal() || e.State.Terminal() != (e.EndedMs != 0) || e.State.Terminal() != (e.EndSeq != 0) {
 				t.Fatalf("executor %+v of %+v; live: %v", e, a, live)
 			}
@@ -129,7 +132,10 @@ func checkExecutors(t interface {
 			}
 			return true
 		})
-		if ended > retainedExecutors {
+		if why := invalidAgentExecutors(a); why != "" {
+			t.Fatalf("application %s: %s", a.ID, why)
+		}
+		if uint64(ended) > a.retained() {
 			t.Fatalf("%d ended executors are kept", ended)
 		}
 		return true

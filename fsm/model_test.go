@@ -175,7 +175,7 @@ func (e *entries) draw(t *rapid.T, s *State) []byte {
 
 func (e *entries) body(t *rapid.T, s *State, pick func(string, int) int) (Number, proto.Message) {
 	d := e.driver(t, s, pick)
-	switch pick("command", 16) {
+	switch pick("command", 20) {
 	case 0, 1, 2:
 		c := &fsmpb.SubmitDriver{
 			IdPrefix: "d-", Supervise: pick("supervise", 2) == 0, MaxRetries: int32(pick("retries", 4)),
@@ -202,6 +202,8 @@ func (e *entries) body(t *rapid.T, s *State, pick func(string, int) int) (Number
 		return e.rare(s, d, pick)
 	case 14:
 		return Number(pick("unknown number", 200)), &fsmpb.KillDriver{DriverId: d.ID}
+	case 15, 16, 17, 18:
+		return e.app(s, pick)
 	}
 	return 0, nil
 }

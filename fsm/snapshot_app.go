@@ -14,6 +14,7 @@ func appToPB(a *App) *fsmpb.App {
 		NextNumber: a.NextNumber, NextEnd: a.NextEnd,
 		Stopped: a.Stopped, StopReason: a.StopReason, RegisteredMs: a.RegisteredMs, StoppedMs: a.StoppedMs,
 		FailoverTimeoutMs: a.FailoverTimeoutMs, Heard: a.Heard, HeardMs: a.HeardMs,
+		FineGrained: a.FineGrained, AgentExecutors: a.AgentExecutors,
 	}
 }
 
@@ -30,6 +31,7 @@ func appFromPB(p *fsmpb.App) *App {
 		NextNumber: p.NextNumber, NextEnd: p.NextEnd,
 		Stopped: p.Stopped, StopReason: p.StopReason, RegisteredMs: p.RegisteredMs, StoppedMs: p.StoppedMs,
 		FailoverTimeoutMs: p.FailoverTimeoutMs, Heard: p.Heard, HeardMs: p.HeardMs,
+		FineGrained: p.FineGrained, AgentExecutors: p.AgentExecutors,
 	}
 }
 
@@ -39,6 +41,7 @@ func executorToPB(e *Executor) *fsmpb.Executor {
 		AgentId: e.AgentID, Host: e.Host, Cores: e.Cores, MemMib: e.MemMiB, Gpus: e.GPUs, FrameworkId: e.FrameworkID,
 		LaunchedMs: e.LaunchedMs, StartedMs: e.StartedMs, RunningMs: e.RunningMs, EndedMs: e.EndedMs, EndSeq: e.EndSeq,
 		Last: e.Last, Dropped: e.Dropped, Reason: e.Reason,
+		Cpus: e.CPUs, Name: e.Name, Executor: e.First,
 	}
 }
 
@@ -48,6 +51,7 @@ func executorFromPB(p *fsmpb.Executor) *Executor {
 		AgentID: p.AgentId, Host: p.Host, Cores: p.Cores, MemMiB: p.MemMib, GPUs: p.Gpus, FrameworkID: p.FrameworkId,
 		LaunchedMs: p.LaunchedMs, StartedMs: p.StartedMs, RunningMs: p.RunningMs, EndedMs: p.EndedMs, EndSeq: p.EndSeq,
 		Last: p.Last, Dropped: p.Dropped, Reason: p.Reason,
+		CPUs: p.Cpus, Name: p.Name, First: p.Executor,
 	}
 }
 
@@ -74,6 +78,9 @@ func invalidAppRecord(a *App, s *scalars) string {
 			return "exclusions are out of order"
 		}
 	}
+	if why := invalidAgentExecutors(a); why != "" {
+		return why
+	}
 	return invalidTotals(a.Totals, a.Hosts)
 }
 
@@ -84,10 +91,13 @@ func (t *trees) invalidExecutor(e *Executor) string {
 	switch {
 	case !found:
 		return "its application is missing"
-	case e.Number >= a.NextNumber:
-		return "its number is still to be given"
+	case e.Number >= a.NextNumber || !finite(e.CPUs):
+		return "its number is still to be given, or its cpus are no number"
 	case e.State.Terminal() && (e.EndSeq == 0 || e.EndSeq >= a.NextEnd):
 		return "place among the ended ones is wrong"
+	}
+	if x := a.OnAgent(e.AgentID); a.FineGrained && !e.State.Terminal() && (x == nil || x.First != e.First) {
+		return "the executor that it runs on is missing"
 	}
 	switch e.State {
 	case ExecutorLaunching, ExecutorStarting, ExecutorRunning, ExecutorDraining:

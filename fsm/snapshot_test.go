@@ -69,6 +69,7 @@ func small(t testing.TB) *node {
 	}
 	n.status(at["retrying"], TaskKilled)
 	smallApps(n)
+	n.everyTask()
 	return n
 }
 

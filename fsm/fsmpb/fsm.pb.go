@@ -2601,14 +2601,18 @@ func (x *LaunchExecutors) GetLaunches() []*ExecutorLaunch {
 }
 
 type ExecutorLaunch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // the number it will have; guards a race
-	Profile       uint32                 `protobuf:"varint,2,opt,name=profile,proto3" json:"profile,omitempty"`
-	AgentId       string                 `protobuf:"bytes,3,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	Host          string                 `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
-	Cores         int64                  `protobuf:"varint,5,opt,name=cores,proto3" json:"cores,omitempty"`
-	MemMib        int64                  `protobuf:"varint,6,opt,name=mem_mib,json=memMib,proto3" json:"mem_mib,omitempty"`
-	Gpus          int64                  `protobuf:"varint,7,opt,name=gpus,proto3" json:"gpus,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Number  uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // the number it will have; guards a race
+	Profile uint32                 `protobuf:"varint,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	AgentId string                 `protobuf:"bytes,3,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	Host    string                 `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
+	Cores   int64                  `protobuf:"varint,5,opt,name=cores,proto3" json:"cores,omitempty"`
+	MemMib  int64                  `protobuf:"varint,6,opt,name=mem_mib,json=memMib,proto3" json:"mem_mib,omitempty"`
+	Gpus    int64                  `protobuf:"varint,7,opt,name=gpus,proto3" json:"gpus,omitempty"`
+	// Of a task in fine-grained mode.
+	Cpus          float64 `protobuf:"fixed64,30,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	Name          string  `protobuf:"bytes,31,opt,name=name,proto3" json:"name,omitempty"`
+	Executor      uint64  `protobuf:"varint,32,opt,name=executor,proto3" json:"executor,omitempty"` // AgentExecutor.first of the one that it runs on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2692,6 +2696,159 @@ func (x *ExecutorLaunch) GetGpus() int64 {
 	return 0
 }
 
+func (x *ExecutorLaunch) GetCpus() float64 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *ExecutorLaunch) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExecutorLaunch) GetExecutor() uint64 {
+	if x != nil {
+		return x.Executor
+	}
+	return 0
+}
+
+// LaunchTasks records the intents of tasks in fine-grained mode. Their numbers
+// are chosen by a task scheduler: ascending, with gaps, and never used before.
+type LaunchTasks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Launches      []*ExecutorLaunch      `protobuf:"bytes,2,rep,name=launches,proto3" json:"launches,omitempty"`
+	Executors     []*AgentExecutor       `protobuf:"bytes,3,rep,name=executors,proto3" json:"executors,omitempty"` // that the first task on an agent starts
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LaunchTasks) Reset() {
+	*x = LaunchTasks{}
+	mi := &file_fsm_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LaunchTasks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LaunchTasks) ProtoMessage() {}
+
+func (x *LaunchTasks) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LaunchTasks.ProtoReflect.Descriptor instead.
+func (*LaunchTasks) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *LaunchTasks) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *LaunchTasks) GetLaunches() []*ExecutorLaunch {
+	if x != nil {
+		return x.Launches
+	}
+	return nil
+}
+
+func (x *LaunchTasks) GetExecutors() []*AgentExecutor {
+	if x != nil {
+		return x.Executors
+	}
+	return nil
+}
+
+// EndAgentExecutor records that the Mesos executor of an application on an agent
+// is no more, and its tasks with it.
+type EndAgentExecutor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	AgentId       string                 `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	First         uint64                 `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"` // says which one on this agent is meant
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndAgentExecutor) Reset() {
+	*x = EndAgentExecutor{}
+	mi := &file_fsm_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndAgentExecutor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndAgentExecutor) ProtoMessage() {}
+
+func (x *EndAgentExecutor) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndAgentExecutor.ProtoReflect.Descriptor instead.
+func (*EndAgentExecutor) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *EndAgentExecutor) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *EndAgentExecutor) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *EndAgentExecutor) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *EndAgentExecutor) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type RecordExecutorStatuses struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
@@ -2702,7 +2859,7 @@ type RecordExecutorStatuses struct {
 
 func (x *RecordExecutorStatuses) Reset() {
 	*x = RecordExecutorStatuses{}
-	mi := &file_fsm_proto_msgTypes[30]
+	mi := &file_fsm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +2871,7 @@ func (x *RecordExecutorStatuses) String() string {
 func (*RecordExecutorStatuses) ProtoMessage() {}
 
 func (x *RecordExecutorStatuses) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[30]
+	mi := &file_fsm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +2884,7 @@ func (x *RecordExecutorStatuses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordExecutorStatuses.ProtoReflect.Descriptor instead.
 func (*RecordExecutorStatuses) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{30}
+	return file_fsm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RecordExecutorStatuses) GetAppId() string {
@@ -2756,7 +2913,7 @@ type KillExecutors struct {
 
 func (x *KillExecutors) Reset() {
 	*x = KillExecutors{}
-	mi := &file_fsm_proto_msgTypes[31]
+	mi := &file_fsm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +2925,7 @@ func (x *KillExecutors) String() string {
 func (*KillExecutors) ProtoMessage() {}
 
 func (x *KillExecutors) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[31]
+	mi := &file_fsm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2781,7 +2938,7 @@ func (x *KillExecutors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillExecutors.ProtoReflect.Descriptor instead.
 func (*KillExecutors) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{31}
+	return file_fsm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *KillExecutors) GetAppId() string {
@@ -2820,7 +2977,7 @@ type ExcludeHost struct {
 
 func (x *ExcludeHost) Reset() {
 	*x = ExcludeHost{}
-	mi := &file_fsm_proto_msgTypes[32]
+	mi := &file_fsm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2832,7 +2989,7 @@ func (x *ExcludeHost) String() string {
 func (*ExcludeHost) ProtoMessage() {}
 
 func (x *ExcludeHost) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[32]
+	mi := &file_fsm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2845,7 +3002,7 @@ func (x *ExcludeHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExcludeHost.ProtoReflect.Descriptor instead.
 func (*ExcludeHost) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{32}
+	return file_fsm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExcludeHost) GetAppId() string {
@@ -2901,7 +3058,7 @@ type StopApp struct {
 
 func (x *StopApp) Reset() {
 	*x = StopApp{}
-	mi := &file_fsm_proto_msgTypes[33]
+	mi := &file_fsm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2913,7 +3070,7 @@ func (x *StopApp) String() string {
 func (*StopApp) ProtoMessage() {}
 
 func (x *StopApp) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[33]
+	mi := &file_fsm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2926,7 +3083,7 @@ func (x *StopApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopApp.ProtoReflect.Descriptor instead.
 func (*StopApp) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{33}
+	return file_fsm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StopApp) GetAppId() string {
@@ -2957,7 +3114,7 @@ type HostApp struct {
 
 func (x *HostApp) Reset() {
 	*x = HostApp{}
-	mi := &file_fsm_proto_msgTypes[34]
+	mi := &file_fsm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3126,7 @@ func (x *HostApp) String() string {
 func (*HostApp) ProtoMessage() {}
 
 func (x *HostApp) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[34]
+	mi := &file_fsm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3139,7 @@ func (x *HostApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostApp.ProtoReflect.Descriptor instead.
 func (*HostApp) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{34}
+	return file_fsm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *HostApp) GetApp() *RegisterApp {
@@ -3023,7 +3180,7 @@ type KeepApp struct {
 
 func (x *KeepApp) Reset() {
 	*x = KeepApp{}
-	mi := &file_fsm_proto_msgTypes[35]
+	mi := &file_fsm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3192,7 @@ func (x *KeepApp) String() string {
 func (*KeepApp) ProtoMessage() {}
 
 func (x *KeepApp) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[35]
+	mi := &file_fsm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3205,7 @@ func (x *KeepApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepApp.ProtoReflect.Descriptor instead.
 func (*KeepApp) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{35}
+	return file_fsm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *KeepApp) GetAppId() string {
@@ -3070,7 +3227,7 @@ type ExpireApp struct {
 
 func (x *ExpireApp) Reset() {
 	*x = ExpireApp{}
-	mi := &file_fsm_proto_msgTypes[36]
+	mi := &file_fsm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +3239,7 @@ func (x *ExpireApp) String() string {
 func (*ExpireApp) ProtoMessage() {}
 
 func (x *ExpireApp) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[36]
+	mi := &file_fsm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +3252,7 @@ func (x *ExpireApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireApp.ProtoReflect.Descriptor instead.
 func (*ExpireApp) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{36}
+	return file_fsm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExpireApp) GetAppId() string {
@@ -3136,7 +3293,7 @@ type Exclusion struct {
 
 func (x *Exclusion) Reset() {
 	*x = Exclusion{}
-	mi := &file_fsm_proto_msgTypes[37]
+	mi := &file_fsm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3148,7 +3305,7 @@ func (x *Exclusion) String() string {
 func (*Exclusion) ProtoMessage() {}
 
 func (x *Exclusion) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[37]
+	mi := &file_fsm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3161,7 +3318,7 @@ func (x *Exclusion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exclusion.ProtoReflect.Descriptor instead.
 func (*Exclusion) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{37}
+	return file_fsm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Exclusion) GetAgentId() string {
@@ -3243,13 +3400,15 @@ type App struct {
 	FailoverTimeoutMs int64                  `protobuf:"varint,19,opt,name=failover_timeout_ms,json=failoverTimeoutMs,proto3" json:"failover_timeout_ms,omitempty"` // above 0: hosted for a driver elsewhere
 	Heard             uint64                 `protobuf:"varint,20,opt,name=heard,proto3" json:"heard,omitempty"`                                                    // signs of life of that driver
 	HeardMs           int64                  `protobuf:"varint,21,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"`                                 // the latest stamp of one
+	FineGrained       bool                   `protobuf:"varint,30,opt,name=fine_grained,json=fineGrained,proto3" json:"fine_grained,omitempty"`                     // its executors are tasks on agent_executors
+	AgentExecutors    []*AgentExecutor       `protobuf:"bytes,31,rep,name=agent_executors,json=agentExecutors,proto3" json:"agent_executors,omitempty"`             // by agent id
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *App) Reset() {
 	*x = App{}
-	mi := &file_fsm_proto_msgTypes[38]
+	mi := &file_fsm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3420,7 @@ func (x *App) String() string {
 func (*App) ProtoMessage() {}
 
 func (x *App) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[38]
+	mi := &file_fsm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3433,7 @@ func (x *App) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use App.ProtoReflect.Descriptor instead.
 func (*App) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{38}
+	return file_fsm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *App) GetId() string {
@@ -3424,33 +3583,160 @@ func (x *App) GetHeardMs() int64 {
 	return 0
 }
 
-type Executor struct {
+func (x *App) GetFineGrained() bool {
+	if x != nil {
+		return x.FineGrained
+	}
+	return false
+}
+
+func (x *App) GetAgentExecutors() []*AgentExecutor {
+	if x != nil {
+		return x.AgentExecutors
+	}
+	return nil
+}
+
+// AgentExecutor is the Mesos executor of a fine-grained application on an agent.
+type AgentExecutor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	AppId         string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
-	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
-	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
-	Profile       uint32                 `protobuf:"varint,4,opt,name=profile,proto3" json:"profile,omitempty"`
-	AgentId       string                 `protobuf:"bytes,5,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	Host          string                 `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
-	Cores         int64                  `protobuf:"varint,7,opt,name=cores,proto3" json:"cores,omitempty"`
-	MemMib        int64                  `protobuf:"varint,8,opt,name=mem_mib,json=memMib,proto3" json:"mem_mib,omitempty"`
-	Gpus          int64                  `protobuf:"varint,9,opt,name=gpus,proto3" json:"gpus,omitempty"`
-	FrameworkId   string                 `protobuf:"bytes,10,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
-	LaunchedMs    int64                  `protobuf:"varint,11,opt,name=launched_ms,json=launchedMs,proto3" json:"launched_ms,omitempty"`
-	StartedMs     int64                  `protobuf:"varint,12,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
-	RunningMs     int64                  `protobuf:"varint,13,opt,name=running_ms,json=runningMs,proto3" json:"running_ms,omitempty"`
-	EndedMs       int64                  `protobuf:"varint,14,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`
-	EndSeq        uint64                 `protobuf:"varint,15,opt,name=end_seq,json=endSeq,proto3" json:"end_seq,omitempty"`
-	Last          *Status                `protobuf:"bytes,16,opt,name=last,proto3" json:"last,omitempty"`
-	Dropped       bool                   `protobuf:"varint,17,opt,name=dropped,proto3" json:"dropped,omitempty"` // it never reached an agent
-	Reason        string                 `protobuf:"bytes,18,opt,name=reason,proto3" json:"reason,omitempty"`
+	AgentId       string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	First         uint64                 `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"` // number of its first task; tells it from those before it
+	Cpus          float64                `protobuf:"fixed64,4,opt,name=cpus,proto3" json:"cpus,omitempty"`  // of the executor itself
+	MemMib        int64                  `protobuf:"varint,5,opt,name=mem_mib,json=memMib,proto3" json:"mem_mib,omitempty"`
+	SinceMs       int64                  `protobuf:"varint,6,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	FrameworkId   string                 `protobuf:"bytes,7,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	Resources     [][]byte               `protobuf:"bytes,8,rep,name=resources,proto3" json:"resources,omitempty"`       // opaque to fsm: each later task has to name the same ones
+	Fingerprint   uint64                 `protobuf:"fixed64,9,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // of what it was started as; opaque to fsm
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentExecutor) Reset() {
+	*x = AgentExecutor{}
+	mi := &file_fsm_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentExecutor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentExecutor) ProtoMessage() {}
+
+func (x *AgentExecutor) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentExecutor.ProtoReflect.Descriptor instead.
+func (*AgentExecutor) Descriptor() ([]byte, []int) {
+	return file_fsm_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *AgentExecutor) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *AgentExecutor) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *AgentExecutor) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *AgentExecutor) GetCpus() float64 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *AgentExecutor) GetMemMib() int64 {
+	if x != nil {
+		return x.MemMib
+	}
+	return 0
+}
+
+func (x *AgentExecutor) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *AgentExecutor) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *AgentExecutor) GetResources() [][]byte {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *AgentExecutor) GetFingerprint() uint64 {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return 0
+}
+
+type Executor struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	AppId       string                 `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	Number      uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	State       string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Profile     uint32                 `protobuf:"varint,4,opt,name=profile,proto3" json:"profile,omitempty"`
+	AgentId     string                 `protobuf:"bytes,5,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	Host        string                 `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	Cores       int64                  `protobuf:"varint,7,opt,name=cores,proto3" json:"cores,omitempty"`
+	MemMib      int64                  `protobuf:"varint,8,opt,name=mem_mib,json=memMib,proto3" json:"mem_mib,omitempty"`
+	Gpus        int64                  `protobuf:"varint,9,opt,name=gpus,proto3" json:"gpus,omitempty"`
+	FrameworkId string                 `protobuf:"bytes,10,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	LaunchedMs  int64                  `protobuf:"varint,11,opt,name=launched_ms,json=launchedMs,proto3" json:"launched_ms,omitempty"`
+	StartedMs   int64                  `protobuf:"varint,12,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
+	RunningMs   int64                  `protobuf:"varint,13,opt,name=running_ms,json=runningMs,proto3" json:"running_ms,omitempty"`
+	EndedMs     int64                  `protobuf:"varint,14,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`
+	EndSeq      uint64                 `protobuf:"varint,15,opt,name=end_seq,json=endSeq,proto3" json:"end_seq,omitempty"`
+	Last        *Status                `protobuf:"bytes,16,opt,name=last,proto3" json:"last,omitempty"`
+	Dropped     bool                   `protobuf:"varint,17,opt,name=dropped,proto3" json:"dropped,omitempty"` // it never reached an agent
+	Reason      string                 `protobuf:"bytes,18,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Of a task in fine-grained mode.
+	Cpus          float64 `protobuf:"fixed64,30,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	Name          string  `protobuf:"bytes,31,opt,name=name,proto3" json:"name,omitempty"`
+	Executor      uint64  `protobuf:"varint,32,opt,name=executor,proto3" json:"executor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Executor) Reset() {
 	*x = Executor{}
-	mi := &file_fsm_proto_msgTypes[39]
+	mi := &file_fsm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3462,7 +3748,7 @@ func (x *Executor) String() string {
 func (*Executor) ProtoMessage() {}
 
 func (x *Executor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[39]
+	mi := &file_fsm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3475,7 +3761,7 @@ func (x *Executor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Executor.ProtoReflect.Descriptor instead.
 func (*Executor) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{39}
+	return file_fsm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Executor) GetAppId() string {
@@ -3602,6 +3888,27 @@ func (x *Executor) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Executor) GetCpus() float64 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *Executor) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Executor) GetExecutor() uint64 {
+	if x != nil {
+		return x.Executor
+	}
+	return 0
 }
 
 var File_fsm_proto protoreflect.FileDescriptor
@@ -3852,7 +4159,7 @@ const file_fsm_proto_rawDesc = "" +
 	"\x05hosts\x18\x03 \x03(\tR\x05hosts\"i\n" +
 	"\x0fLaunchExecutors\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12?\n" +
-	"\blaunches\x18\x02 \x03(\v2#.hadispatcher.fsm.v1.ExecutorLaunchR\blaunches\"\xb4\x01\n" +
+	"\blaunches\x18\x02 \x03(\v2#.hadispatcher.fsm.v1.ExecutorLaunchR\blaunches\"\xf8\x01\n" +
 	"\x0eExecutorLaunch\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x18\n" +
 	"\aprofile\x18\x02 \x01(\rR\aprofile\x12\x19\n" +
@@ -3860,7 +4167,19 @@ const file_fsm_proto_rawDesc = "" +
 	"\x04host\x18\x04 \x01(\tR\x04host\x12\x14\n" +
 	"\x05cores\x18\x05 \x01(\x03R\x05cores\x12\x17\n" +
 	"\amem_mib\x18\x06 \x01(\x03R\x06memMib\x12\x12\n" +
-	"\x04gpus\x18\a \x01(\x03R\x04gpus\"h\n" +
+	"\x04gpus\x18\a \x01(\x03R\x04gpus\x12\x12\n" +
+	"\x04cpus\x18\x1e \x01(\x01R\x04cpus\x12\x12\n" +
+	"\x04name\x18\x1f \x01(\tR\x04name\x12\x1a\n" +
+	"\bexecutor\x18  \x01(\x04R\bexecutor\"\xa7\x01\n" +
+	"\vLaunchTasks\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12?\n" +
+	"\blaunches\x18\x02 \x03(\v2#.hadispatcher.fsm.v1.ExecutorLaunchR\blaunches\x12@\n" +
+	"\texecutors\x18\x03 \x03(\v2\".hadispatcher.fsm.v1.AgentExecutorR\texecutors\"r\n" +
+	"\x10EndAgentExecutor\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x19\n" +
+	"\bagent_id\x18\x02 \x01(\tR\aagentId\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\x04R\x05first\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"h\n" +
 	"\x16RecordExecutorStatuses\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x127\n" +
 	"\bstatuses\x18\x02 \x03(\v2\x1b.hadispatcher.fsm.v1.StatusR\bstatuses\"Y\n" +
@@ -3897,7 +4216,7 @@ const file_fsm_proto_rawDesc = "" +
 	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05drops\x18\a \x01(\rR\x05drops\x12\"\n" +
-	"\rnot_before_ms\x18\b \x01(\x03R\vnotBeforeMs\"\xb8\x05\n" +
+	"\rnot_before_ms\x18\b \x01(\x03R\vnotBeforeMs\"\xa8\x06\n" +
 	"\x03App\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x12\n" +
@@ -3926,7 +4245,19 @@ const file_fsm_proto_rawDesc = "" +
 	"\ttotals_ms\x18\x12 \x01(\x03R\btotalsMs\x12.\n" +
 	"\x13failover_timeout_ms\x18\x13 \x01(\x03R\x11failoverTimeoutMs\x12\x14\n" +
 	"\x05heard\x18\x14 \x01(\x04R\x05heard\x12\x19\n" +
-	"\bheard_ms\x18\x15 \x01(\x03R\aheardMs\"\xf4\x03\n" +
+	"\bheard_ms\x18\x15 \x01(\x03R\aheardMs\x12!\n" +
+	"\ffine_grained\x18\x1e \x01(\bR\vfineGrained\x12K\n" +
+	"\x0fagent_executors\x18\x1f \x03(\v2\".hadispatcher.fsm.v1.AgentExecutorR\x0eagentExecutors\"\xff\x01\n" +
+	"\rAgentExecutor\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04cpus\x18\x04 \x01(\x01R\x04cpus\x12\x17\n" +
+	"\amem_mib\x18\x05 \x01(\x03R\x06memMib\x12\x19\n" +
+	"\bsince_ms\x18\x06 \x01(\x03R\asinceMs\x12!\n" +
+	"\fframework_id\x18\a \x01(\tR\vframeworkId\x12\x1c\n" +
+	"\tresources\x18\b \x03(\fR\tresources\x12 \n" +
+	"\vfingerprint\x18\t \x01(\x06R\vfingerprint\"\xb8\x04\n" +
 	"\bExecutor\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
@@ -3949,7 +4280,10 @@ const file_fsm_proto_rawDesc = "" +
 	"\aend_seq\x18\x0f \x01(\x04R\x06endSeq\x12/\n" +
 	"\x04last\x18\x10 \x01(\v2\x1b.hadispatcher.fsm.v1.StatusR\x04last\x12\x18\n" +
 	"\adropped\x18\x11 \x01(\bR\adropped\x12\x16\n" +
-	"\x06reason\x18\x12 \x01(\tR\x06reasonB2Z0github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpbb\x06proto3"
+	"\x06reason\x18\x12 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04cpus\x18\x1e \x01(\x01R\x04cpus\x12\x12\n" +
+	"\x04name\x18\x1f \x01(\tR\x04name\x12\x1a\n" +
+	"\bexecutor\x18  \x01(\x04R\bexecutorB2Z0github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpbb\x06proto3"
 
 var (
 	file_fsm_proto_rawDescOnce sync.Once
@@ -3963,7 +4297,7 @@ func file_fsm_proto_rawDescGZIP() []byte {
 	return file_fsm_proto_rawDescData
 }
 
-var file_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_fsm_proto_goTypes = []any{
 	(*Command)(nil),                // 0: hadispatcher.fsm.v1.Command
 	(*KeyValue)(nil),               // 1: hadispatcher.fsm.v1.KeyValue
@@ -3995,16 +4329,19 @@ var file_fsm_proto_goTypes = []any{
 	(*SetTotals)(nil),              // 27: hadispatcher.fsm.v1.SetTotals
 	(*LaunchExecutors)(nil),        // 28: hadispatcher.fsm.v1.LaunchExecutors
 	(*ExecutorLaunch)(nil),         // 29: hadispatcher.fsm.v1.ExecutorLaunch
-	(*RecordExecutorStatuses)(nil), // 30: hadispatcher.fsm.v1.RecordExecutorStatuses
-	(*KillExecutors)(nil),          // 31: hadispatcher.fsm.v1.KillExecutors
-	(*ExcludeHost)(nil),            // 32: hadispatcher.fsm.v1.ExcludeHost
-	(*StopApp)(nil),                // 33: hadispatcher.fsm.v1.StopApp
-	(*HostApp)(nil),                // 34: hadispatcher.fsm.v1.HostApp
-	(*KeepApp)(nil),                // 35: hadispatcher.fsm.v1.KeepApp
-	(*ExpireApp)(nil),              // 36: hadispatcher.fsm.v1.ExpireApp
-	(*Exclusion)(nil),              // 37: hadispatcher.fsm.v1.Exclusion
-	(*App)(nil),                    // 38: hadispatcher.fsm.v1.App
-	(*Executor)(nil),               // 39: hadispatcher.fsm.v1.Executor
+	(*LaunchTasks)(nil),            // 30: hadispatcher.fsm.v1.LaunchTasks
+	(*EndAgentExecutor)(nil),       // 31: hadispatcher.fsm.v1.EndAgentExecutor
+	(*RecordExecutorStatuses)(nil), // 32: hadispatcher.fsm.v1.RecordExecutorStatuses
+	(*KillExecutors)(nil),          // 33: hadispatcher.fsm.v1.KillExecutors
+	(*ExcludeHost)(nil),            // 34: hadispatcher.fsm.v1.ExcludeHost
+	(*StopApp)(nil),                // 35: hadispatcher.fsm.v1.StopApp
+	(*HostApp)(nil),                // 36: hadispatcher.fsm.v1.HostApp
+	(*KeepApp)(nil),                // 37: hadispatcher.fsm.v1.KeepApp
+	(*ExpireApp)(nil),              // 38: hadispatcher.fsm.v1.ExpireApp
+	(*Exclusion)(nil),              // 39: hadispatcher.fsm.v1.Exclusion
+	(*App)(nil),                    // 40: hadispatcher.fsm.v1.App
+	(*AgentExecutor)(nil),          // 41: hadispatcher.fsm.v1.AgentExecutor
+	(*Executor)(nil),               // 42: hadispatcher.fsm.v1.Executor
 }
 var file_fsm_proto_depIdxs = []int32{
 	2,  // 0: hadispatcher.fsm.v1.ImportDriver.driver:type_name -> hadispatcher.fsm.v1.SubmitDriver
@@ -4021,23 +4358,26 @@ var file_fsm_proto_depIdxs = []int32{
 	19, // 11: hadispatcher.fsm.v1.Record.driver:type_name -> hadispatcher.fsm.v1.Driver
 	23, // 12: hadispatcher.fsm.v1.Record.request:type_name -> hadispatcher.fsm.v1.Request
 	14, // 13: hadispatcher.fsm.v1.Record.node:type_name -> hadispatcher.fsm.v1.Node
-	38, // 14: hadispatcher.fsm.v1.Record.app:type_name -> hadispatcher.fsm.v1.App
-	39, // 15: hadispatcher.fsm.v1.Record.executor:type_name -> hadispatcher.fsm.v1.Executor
+	40, // 14: hadispatcher.fsm.v1.Record.app:type_name -> hadispatcher.fsm.v1.App
+	42, // 15: hadispatcher.fsm.v1.Record.executor:type_name -> hadispatcher.fsm.v1.Executor
 	25, // 16: hadispatcher.fsm.v1.RegisterApp.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
 	11, // 17: hadispatcher.fsm.v1.AppFrameworkEvent.event:type_name -> hadispatcher.fsm.v1.FrameworkEvent
 	25, // 18: hadispatcher.fsm.v1.SetTotals.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
 	29, // 19: hadispatcher.fsm.v1.LaunchExecutors.launches:type_name -> hadispatcher.fsm.v1.ExecutorLaunch
-	9,  // 20: hadispatcher.fsm.v1.RecordExecutorStatuses.statuses:type_name -> hadispatcher.fsm.v1.Status
-	24, // 21: hadispatcher.fsm.v1.HostApp.app:type_name -> hadispatcher.fsm.v1.RegisterApp
-	21, // 22: hadispatcher.fsm.v1.App.framework:type_name -> hadispatcher.fsm.v1.Framework
-	25, // 23: hadispatcher.fsm.v1.App.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
-	37, // 24: hadispatcher.fsm.v1.App.exclusions:type_name -> hadispatcher.fsm.v1.Exclusion
-	9,  // 25: hadispatcher.fsm.v1.Executor.last:type_name -> hadispatcher.fsm.v1.Status
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	29, // 20: hadispatcher.fsm.v1.LaunchTasks.launches:type_name -> hadispatcher.fsm.v1.ExecutorLaunch
+	41, // 21: hadispatcher.fsm.v1.LaunchTasks.executors:type_name -> hadispatcher.fsm.v1.AgentExecutor
+	9,  // 22: hadispatcher.fsm.v1.RecordExecutorStatuses.statuses:type_name -> hadispatcher.fsm.v1.Status
+	24, // 23: hadispatcher.fsm.v1.HostApp.app:type_name -> hadispatcher.fsm.v1.RegisterApp
+	21, // 24: hadispatcher.fsm.v1.App.framework:type_name -> hadispatcher.fsm.v1.Framework
+	25, // 25: hadispatcher.fsm.v1.App.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
+	39, // 26: hadispatcher.fsm.v1.App.exclusions:type_name -> hadispatcher.fsm.v1.Exclusion
+	41, // 27: hadispatcher.fsm.v1.App.agent_executors:type_name -> hadispatcher.fsm.v1.AgentExecutor
+	9,  // 28: hadispatcher.fsm.v1.Executor.last:type_name -> hadispatcher.fsm.v1.Status
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_fsm_proto_init() }
@@ -4058,7 +4398,7 @@ func file_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_proto_rawDesc), len(file_fsm_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
