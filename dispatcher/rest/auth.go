@@ -60,7 +60,7 @@ func (a *authenticator) check(x *exchange) *failure {
 			message: "Requests from this network address are not allowed.",
 		}
 	}
-	if !a.required || x.route.access == accessNone || x.route.access == accessRead && !nets.Reads {
+	if !a.required || x.access() == accessNone || x.access() == accessRead && !nets.Reads {
 		return nil
 	}
 	user, ok := a.identify(x.r)

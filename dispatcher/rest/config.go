@@ -38,6 +38,9 @@ type Limits struct {
 	MaxInFlight int
 	// MaxEventStreams is how many readers of /v1/events there may be; default 256.
 	MaxEventStreams int
+	// MaxAppStreams is how many readers of events of one application there may be,
+	// of all applications together; default 2048.
+	MaxAppStreams int
 
 	ReadHeaderTimeout time.Duration // default 10 s
 	ReadTimeout       time.Duration // header and body; default 60 s
@@ -84,6 +87,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&l.MaxConnections, 8192)
 	orDefault(&l.MaxInFlight, 2048)
 	orDefault(&l.MaxEventStreams, 256)
+	orDefault(&l.MaxAppStreams, 2048)
 	orDefault(&l.ReadHeaderTimeout, 10*time.Second)
 	orDefault(&l.ReadTimeout, time.Minute)
 	orDefault(&l.WriteTimeout, 30*time.Second)
@@ -106,7 +110,7 @@ func (c Config) Validate() error {
 	for name, v := range map[string]int64{
 		"MaxBodyBytes": l.MaxBodyBytes, "MaxHeaderBytes": int64(l.MaxHeaderBytes), "MaxBodyMemory": l.MaxBodyMemory,
 		"MaxConnections": int64(l.MaxConnections), "MaxInFlight": int64(l.MaxInFlight),
-		"MaxEventStreams": int64(l.MaxEventStreams), "ReadHeaderTimeout": int64(l.ReadHeaderTimeout),
+		"MaxEventStreams": int64(l.MaxEventStreams), "MaxAppStreams": int64(l.MaxAppStreams), "ReadHeaderTimeout": int64(l.ReadHeaderTimeout),
 		"ReadTimeout": int64(l.ReadTimeout), "WriteTimeout": int64(l.WriteTimeout),
 		"IdleTimeout": int64(l.IdleTimeout), "EventHeartbeat": int64(l.EventHeartbeat),
 	} {

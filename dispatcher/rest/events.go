@@ -1,22 +1,10 @@
 package rest
 
 import (
-	"context"
-	"encoding/json"
-	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest/api"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
-)
-
-const (
-	// eventBatch is how many changes are written at once.
-	eventBatch = 256
-	// catchUp is how long a reader that comes from a node ahead of this one
-	// waits until this one has applied as much.
-	catchUp = 10 * time.Second
 )
 
 var changeTypes = map[fsm.ChangeKind]string{
@@ -41,7 +29,7 @@ func (x *exchange) events() {
 		x.fail(f)
 		return
 	}
-	st := &stream{x: x, feed: feed, next: next}
+	st := &stream{x: x, feed: feed, next: next, view: everything{}}
 	if st.open() == nil {
 		st.run(x.r.Context())
 	}
@@ -49,119 +37,46 @@ func (x *exchange) events() {
 
 // firstChange is the number of the change to begin with.
 func (x *exchange) firstChange(feed *fsm.Feed) (uint64, *failure) {
+	next, given, f := x.position()
+	if f == nil && !given {
+		next = feed.Next()
+	}
+	return next, f
+}
+
+// position is the number of the change behind the one that the reader names as
+// its last.
+func (x *exchange) position() (next uint64, given bool, f *failure) {
 	text := x.r.Header.Get("Last-Event-ID")
 	if text == "" {
 		text = x.r.URL.Query().Get("since")
 	}
 	if text == "" {
-		return feed.Next(), nil
+		return 0, false, nil
 	}
 	n, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
-		return 0, badRequest("Last-Event-ID and since take the number of a change, as in the id of an event")
+		return 0, false, badRequest("Last-Event-ID and since take the number of a change, as in the id of an event")
 	}
-	return n + 1, nil
+	return n + 1, true, nil
 }
 
-// stream is one reader of the feed.
-type stream struct {
-	x    *exchange
-	feed *fsm.Feed
-	next uint64
-	buf  []byte
-}
+// everything is the view of the feed that GET /v1/events gives.
+type everything struct{}
 
-func (st *stream) open() error {
-	h := st.x.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // for proxies that would hold events back
-	st.x.status = http.StatusOK
-	// The server's limit for reading a request must not end the stream.
-	_ = http.NewResponseController(st.x.w).SetReadDeadline(time.Time{})
-	st.buf = append(st.buf, ": changes from "...)
-	st.buf = append(strconv.AppendUint(st.buf, st.next, 10), "\n\n"...)
-	return st.flush()
-}
-
-// run writes until the reader goes away, is too slow, or the server stops.
-func (st *stream) run(ctx context.Context) {
-	heartbeat := time.NewTicker(st.x.s.cfg.Limits.EventHeartbeat)
-	defer heartbeat.Stop()
-	var behind <-chan time.Time // set while this node lags behind the reader
-	for {
-		changes, lost, wake := st.feed.Since(st.next, eventBatch)
-		ahead := lost && st.next > st.feed.Next()
-		switch {
-		case ahead && behind == nil:
-			timer := time.NewTimer(catchUp)
-			defer timer.Stop()
-			behind = timer.C
-		case lost && !ahead:
-			st.reset()
-		case !lost:
-			behind = nil
-			st.write(changes)
-		}
-		if len(st.buf) > 0 {
-			if st.flush() != nil {
-				return
-			}
-			continue
-		}
-		select {
-		case <-wake:
-		case <-heartbeat.C:
-			st.buf = append(st.buf, ":\n\n"...)
-			if st.flush() != nil {
-				return
-			}
-		case <-behind:
-			st.reset()
-			behind = nil
-		case <-ctx.Done():
-			return
-		case <-st.x.s.stopping:
-			return
-		}
-	}
-}
-
-// reset tells the reader that it missed changes, and goes on with the next one.
-func (st *stream) reset() {
+func (everything) reset(st *stream) {
 	st.next = st.feed.Next()
-	st.append(api.Event{Type: api.EventReset, Change: st.next - 1})
+	st.append(st.next-1, api.EventReset, api.Event{Type: api.EventReset, Change: st.next - 1})
 }
 
-func (st *stream) write(changes []fsm.Change) {
-	for i := range changes {
-		st.append(event(&changes[i]))
-		st.next = changes[i].Number + 1
-	}
+func (everything) show(st *stream, c *fsm.Change) {
+	e := event(c)
+	st.append(e.Change, e.Type, e)
 }
 
-func (st *stream) append(e api.Event) {
-	data, err := json.Marshal(e)
-	if err != nil { // a Summary with a number that JSON cannot express
-		data = []byte(`{}`)
-	}
-	st.buf = append(st.buf, "id: "...)
-	st.buf = strconv.AppendUint(st.buf, e.Change, 10)
-	st.buf = append(append(st.buf, "\nevent: "...), e.Type...)
-	st.buf = append(append(st.buf, "\ndata: "...), data...)
-	st.buf = append(st.buf, "\n\n"...)
-}
+func (everything) idle(*stream) {}
 
-// flush sends what has gathered. A reader that does not take it in time is cut
-// off; it goes on by Last-Event-ID when it comes back.
-func (st *stream) flush() error {
-	st.x.deadline()
-	if _, err := st.x.w.Write(st.buf); err != nil {
-		return err
-	}
-	st.buf = st.buf[:0]
-	return http.NewResponseController(st.x.w).Flush()
-}
+func (everything) tick(*stream) {}
 
 func event(c *fsm.Change) api.Event {
 	e := api.Event{

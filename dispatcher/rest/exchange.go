@@ -52,14 +52,19 @@ func (x *exchange) deadline() {
 	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(x.s.cfg.Limits.WriteTimeout))
 }
 
+// access that the request needs.
+func (x *exchange) access() access { return x.route.accessFor(x.r.Method) }
+
 // replyJSON sends a message of our own API.
-func (x *exchange) replyJSON(v any) {
+func (x *exchange) replyJSON(v any) { x.replyJSONStatus(http.StatusOK, v) }
+
+func (x *exchange) replyJSONStatus(status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
 		x.failWith(err)
 		return
 	}
-	x.reply(http.StatusOK, append(body, '\n'))
+	x.reply(status, append(body, '\n'))
 }
 
 // replies are the buffers in which Spark's replies are put together.
@@ -197,7 +202,7 @@ func (x *exchange) panicked(p any) {
 		return
 	}
 	f := &failure{status: http.StatusInternalServerError, message: "Internal server error: a defect; the log of the node has the details."}
-	if x.route.access == accessWrite {
+	if x.access() == accessWrite {
 		f.outcome = outcomeUnknown
 	}
 	x.fail(f)

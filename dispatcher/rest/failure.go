@@ -48,7 +48,7 @@ func (x *exchange) fail(f *failure) {
 
 // failWith answers with what became of the request according to err.
 func (x *exchange) failWith(err error) {
-	f := classify(err, x.route.access == accessWrite)
+	f := classify(err, x.access() == accessWrite)
 	if f.status == http.StatusInternalServerError {
 		x.s.log.Error("request failed", "route", x.route.name, "err", err)
 	}

@@ -31,7 +31,7 @@ func newMetrics(s *Server, reg prometheus.Registerer) (*metrics, error) {
 		Buckets: []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route"})
 	for _, r := range s.routes {
-		if r.name != "events" {
+		if !r.stream {
 			m.latency[r.name] = latency.WithLabelValues(r.name)
 		}
 	}
@@ -44,6 +44,8 @@ func newMetrics(s *Server, reg prometheus.Registerer) (*metrics, error) {
 			func() float64 { return float64(s.inFlight.Load()) }),
 		gauge("ha_dispatcher_rest_event_streams", "Readers of the event stream.",
 			func() float64 { return float64(s.streams.Load()) }),
+		gauge("ha_dispatcher_rest_app_streams", "Readers of the events of one application.",
+			func() float64 { return float64(s.appStreams.Load()) }),
 	}
 	if reg == nil {
 		return m, nil

@@ -20,12 +20,14 @@ const (
 // of net/http expresses (trailing segments, doubled slashes), so paths are
 // matched here.
 type route struct {
-	name    string
-	path    string // "{id}" in the last place takes one segment
-	access  access
-	methods map[string]func(*exchange)
-	allow   string
-	spark   bool // of Spark's protocol: anything may follow the path
+	name     string
+	path     string // "{id}" takes one segment; in Spark's only in the last place
+	access   access
+	readable bool // GET and HEAD ask for no more than accessRead
+	methods  map[string]func(*exchange)
+	allow    string
+	spark    bool // of Spark's protocol: anything may follow the path
+	stream   bool // does not end by itself
 }
 
 const errorRoute = "error"
@@ -33,33 +35,44 @@ const errorRoute = "error"
 // table is every route. docs/openapi.yaml describes the same ones; a test
 // compares.
 func (s *Server) table() []*route {
-	get := func(f func(*exchange)) map[string]func(*exchange) {
-		return map[string]func(*exchange){http.MethodGet: f, http.MethodHead: f}
-	}
-	post := func(f func(*exchange)) map[string]func(*exchange) {
-		return map[string]func(*exchange){http.MethodPost: f}
-	}
 	routes := []*route{
-		{name: "create", path: "/v1/submissions/create", access: accessWrite, methods: post((*exchange).create), spark: true},
-		{name: "kill", path: "/v1/submissions/kill/{id}", access: accessWrite, methods: post((*exchange).kill), spark: true},
-		{name: "status", path: "/v1/submissions/status/{id}", methods: get((*exchange).submissionStatus), spark: true},
-		{name: "drivers", path: "/v1/drivers", methods: get((*exchange).listDrivers)},
-		{name: "driver", path: "/v1/drivers/{id}", methods: get((*exchange).getDriver)},
-		{name: "events", path: "/v1/events", methods: map[string]func(*exchange){http.MethodGet: (*exchange).events}},
-		{name: "cluster", path: "/v1/cluster", methods: get((*exchange).cluster)},
-		{name: "join", path: "/v1/cluster/join", access: accessWrite, methods: post((*exchange).join)},
-		{name: "remove", path: "/v1/cluster/remove", access: accessWrite, methods: post((*exchange).remove)},
-		{name: "transfer", path: "/v1/cluster/transfer", access: accessWrite, methods: post((*exchange).transfer)},
-		{name: "reset-framework", path: "/v1/cluster/reset-framework", access: accessWrite, methods: post((*exchange).resetFramework)},
+		{name: "create", path: "/v1/submissions/create", access: accessWrite, methods: onPost((*exchange).create), spark: true},
+		{name: "kill", path: "/v1/submissions/kill/{id}", access: accessWrite, methods: onPost((*exchange).kill), spark: true},
+		{name: "status", path: "/v1/submissions/status/{id}", methods: onGet((*exchange).submissionStatus), spark: true},
+		{name: "drivers", path: "/v1/drivers", methods: onGet((*exchange).listDrivers)},
+		{name: "driver", path: "/v1/drivers/{id}", methods: onGet((*exchange).getDriver)},
+		{name: "events", path: "/v1/events", stream: true, methods: map[string]func(*exchange){http.MethodGet: (*exchange).events}},
+		{name: "cluster", path: "/v1/cluster", methods: onGet((*exchange).cluster)},
+		{name: "join", path: "/v1/cluster/join", access: accessWrite, methods: onPost((*exchange).join)},
+		{name: "remove", path: "/v1/cluster/remove", access: accessWrite, methods: onPost((*exchange).remove)},
+		{name: "transfer", path: "/v1/cluster/transfer", access: accessWrite, methods: onPost((*exchange).transfer)},
+		{name: "reset-framework", path: "/v1/cluster/reset-framework", access: accessWrite, methods: onPost((*exchange).resetFramework)},
 		{name: "snapshot", path: "/v1/cluster/snapshot", access: accessWrite, methods: map[string]func(*exchange){http.MethodGet: (*exchange).saveSnapshot}},
-		{name: "restore", path: "/v1/cluster/restore", access: accessWrite, methods: post((*exchange).restoreSnapshot)},
-		{name: "import", path: "/v1/admin/import", access: accessWrite, methods: post((*exchange).importDrivers)},
-		{name: errorRoute, path: "", access: accessNone},
+		{name: "restore", path: "/v1/cluster/restore", access: accessWrite, methods: onPost((*exchange).restoreSnapshot)},
+		{name: "import", path: "/v1/admin/import", access: accessWrite, methods: onPost((*exchange).importDrivers)},
 	}
+	routes = append(routes, appRoutes()...)
+	routes = append(routes, &route{name: errorRoute, path: "", access: accessNone}) // takes whatever is left
 	for _, r := range routes {
 		r.allow = allowed(r.methods)
 	}
 	return routes
+}
+
+func onGet(f func(*exchange)) map[string]func(*exchange) {
+	return map[string]func(*exchange){http.MethodGet: f, http.MethodHead: f}
+}
+
+func onPost(f func(*exchange)) map[string]func(*exchange) {
+	return map[string]func(*exchange){http.MethodPost: f}
+}
+
+// accessFor is what a request with this method needs.
+func (r *route) accessFor(method string) access {
+	if r.readable && (method == http.MethodGet || method == http.MethodHead) {
+		return accessRead
+	}
+	return r.access
 }
 
 func allowed(methods map[string]func(*exchange)) string {
@@ -88,13 +101,13 @@ func (s *Server) match(path string) (*route, string) {
 }
 
 func (r *route) match(path string) (arg string, ok bool) {
-	fixed, takesID := strings.CutSuffix(r.path, "/{id}")
+	fixed, tail, takesID := strings.Cut(r.path, "/{id}")
 	rest, found := strings.CutPrefix(path, fixed)
 	if !found || rest != "" && rest[0] != '/' {
 		return "", false
 	}
 	if !r.spark {
-		return r.matchOurs(rest, takesID)
+		return r.matchOurs(rest, tail, takesID)
 	}
 	if !takesID || rest == "" {
 		return "", true
@@ -103,13 +116,15 @@ func (r *route) match(path string) (arg string, ok bool) {
 	return unescape(segment), true
 }
 
-// matchOurs wants exactly the path; one slash may follow it.
-func (r *route) matchOurs(rest string, takesID bool) (string, bool) {
+// matchOurs wants exactly the path, with what follows the id; one slash may
+// follow it.
+func (r *route) matchOurs(rest, tail string, takesID bool) (string, bool) {
 	rest = strings.Trim(rest, "/")
 	if !takesID {
 		return "", rest == ""
 	}
-	return unescape(rest), rest != "" && !strings.Contains(rest, "/")
+	segment, found := strings.CutSuffix(rest, tail)
+	return unescape(segment), found && segment != "" && !strings.Contains(segment, "/")
 }
 
 func unescape(segment string) string {

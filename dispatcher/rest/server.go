@@ -33,6 +33,9 @@ type Server struct {
 	bodies   atomic.Int64 // memory in request bodies beyond the pooled buffers
 	stopping chan struct{}
 	stopOnce sync.Once
+
+	appStreams atomic.Int64
+	signs      *signs // of life of applications
 }
 
 // New makes a server. It reads the token file and the certificates, so that
@@ -60,6 +63,7 @@ func New(cfg Config, d Dispatcher, log *slog.Logger, reg prometheus.Registerer) 
 		conns:    newConnTable(cfg.Limits.MaxConnections),
 		stopping: make(chan struct{}),
 	}
+	s.signs = newSigns(cfg.Applications)
 	s.routes = s.table()
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
@@ -77,7 +81,10 @@ func New(cfg Config, d Dispatcher, log *slog.Logger, reg prometheus.Registerer) 
 	return s, nil
 }
 
-func (s *Server) stopStreams() { s.stopOnce.Do(func() { close(s.stopping) }) }
+func (s *Server) stopStreams() {
+	s.stopOnce.Do(func() { close(s.stopping) })
+	s.signs.stop()
+}
 
 // Serve answers requests that come to ln until Shutdown or Close, and then
 // returns nil. With TLS configured it speaks HTTPS. It closes ln.
@@ -98,12 +105,14 @@ func (s *Server) Serve(ln net.Listener) error {
 // requests under way until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopStreams()
+	defer s.signs.wait()
 	return s.http.Shutdown(ctx)
 }
 
 // Close drops all connections.
 func (s *Server) Close() error {
 	s.stopStreams()
+	defer s.signs.wait()
 	return s.http.Close()
 }
 
@@ -130,7 +139,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// A page that somebody's browser shows must not submit drivers through it;
 	// Spark's protocol takes any content type, so browsers would let it pass.
-	if err := s.origins.Check(r); err != nil && x.route.access == accessWrite {
+	if err := s.origins.Check(r); err != nil && x.access() == accessWrite {
 		x.fail(&failure{
 			status: http.StatusForbidden, outcome: notExecuted,
 			message: "Requests from pages of other origins are not allowed.",

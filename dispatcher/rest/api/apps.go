@@ -112,6 +112,13 @@ type AppExclude struct {
 	Reason     string `json:"reason,omitempty"`
 }
 
+// AppReceipt says that what was asked for is in the log of a majority: it is
+// carried out, whatever node fails.
+type AppReceipt struct {
+	ID        string `json:"id"`
+	Committed bool   `json:"committed"`
+}
+
 // AppList are the applications that are registered, in the order of their
 // registration, and the latest that are over.
 type AppList struct {
@@ -141,6 +148,11 @@ type AppExecutors struct {
 	Executors []AppExecutor `json:"executors"`
 	Change    uint64        `json:"change"` // the events of the application go on behind it
 }
+
+// AppEventSnapshot is the Event of those events of a stream that stand for no
+// change but tell how things are: each executor, and then, as the end of these,
+// the application.
+const AppEventSnapshot = "snapshot"
 
 // AppEvent is one event of an application's stream. Its number is the change that
 // it stands for, the same on every node, and is the id of the server-sent event.
