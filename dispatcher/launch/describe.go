@@ -255,8 +255,8 @@ func checkEnvName(key, name string) error {
 
 func warnings(conf sparkconf.Conf, report sparkconf.Report) []Warning {
 	var out []Warning
-	for _, key := range report.Unknown {
-		out = append(out, Warning{key, "no such property is known; is it misspelt?"})
+	for _, r := range report.Remarks() {
+		out = append(out, Warning{r.Key, r.Text})
 	}
 	for _, key := range report.Unread {
 		out = append(out, Warning{key, "only the dispatcher's own configuration is asked for this; it has no effect in a submission"})

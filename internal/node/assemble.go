@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,31 +32,16 @@ const (
 // wrong value is reported, not only the first.
 func (c *Config) dispatcherConfig() (dispatcher.Config, error) {
 	if _, set := c.Spark.Lookup(keySecret); set {
-		return dispatcher.Config{}, errors.New("the dispatcher does not support authentication via spark.authenticate.secret: " +
-			"drivers would get it in clear. Take it out of the dispatcher's properties; see --auth-tokens for access to the dispatcher itself")
+		return dispatcher.Config{}, errSecretSet
 	}
-	report := sparkconf.Check(c.Spark, sparkconf.Dispatcher|sparkconf.WebUI|sparkconf.Submission)
-	var errs []error
-	for _, w := range report.Wrong {
-		errs = append(errs, w)
-	}
-	for _, key := range report.Unknown {
-		c.Logger.Warn("unknown property; is it misspelt?", "key", key)
-	}
+	wrong := c.checkProperties()
 	dc, err := dispatcher.ConfigOf(c.Spark)
-	if err != nil {
-		errs = append(errs, err)
-	}
-	if err := c.uiConfig().Validate(); err != nil {
-		errs = append(errs, err)
-	}
+	wrong = append(wrong, err, c.uiConfig().Validate())
 	master := c.Spark.With(map[string]string{"spark.master": c.Master})
 	home, _ := c.env("SPARK_HOME")
-	if dc.Launch, err = launch.ParseDispatcherConf(master, home); err != nil {
-		errs = append(errs, err)
-	}
+	dc.Launch, err = launch.ParseDispatcherConf(master, home)
 	dc.Logger, dc.Registerer, dc.Failpoint, dc.NewMesos = c.Logger, c.Registry, c.Failpoint, c.NewMesos
-	return dc, errors.Join(errs...)
+	return dc, onePerKey(append(wrong, err))
 }
 
 func (c *Config) env(name string) (string, bool) {

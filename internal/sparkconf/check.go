@@ -9,6 +9,8 @@ import (
 // MesosPrefix starts the keys that this package's table knows.
 const MesosPrefix = "spark.mesos."
 
+const driverDefaultPrefix = "spark.mesos.dispatcher.driverDefault."
+
 // Report is what Check found.
 type Report struct {
 	// Wrong are properties with a value that their type does not allow.
@@ -19,15 +21,22 @@ type Report struct {
 	// Unread are known keys that none of the given readers looks at, so that
 	// setting them here has no effect.
 	Unread []string
+	// Replaced are keys that were renamed, or that something else has taken the
+	// place of.
+	Replaced []string
 }
 
-// Check holds the `spark.mesos.*` properties of conf against the table. for
-// readers, give every process that will see conf: Submission|Application for
-// the properties of a driver, Dispatcher|WebUI for a dispatcher. The lists
-// come in the order of the keys.
+// Check holds the properties of conf against the table of `spark.mesos.*` keys
+// and against the Replacements. for readers, give every process that will see
+// conf: Submission|Application for the properties of a driver,
+// Dispatcher|WebUI for a dispatcher. The lists come in the order of the keys.
 func Check(conf Conf, readers Readers) Report {
 	var r Report
 	for name, value := range conf.All() {
+		if old, ok := FindReplacement(name); ok && old.Readers&readers != 0 {
+			r.Replaced = append(r.Replaced, name)
+			continue
+		}
 		if !strings.HasPrefix(name, MesosPrefix) {
 			continue
 		}
@@ -40,11 +49,48 @@ func Check(conf Conf, readers Readers) Report {
 			r.Unread = append(r.Unread, name)
 			continue
 		}
-		if err := k.Check(name, value); err != nil {
+		if err := checkValue(k, name, value); err != nil {
 			r.Wrong = append(r.Wrong, err)
 		}
 	}
 	return r
+}
+
+// checkValue is k.Check, and for a default of the drivers that of the property
+// which they get.
+func checkValue(k Key, name, value string) *ValueError {
+	if k.Name == driverDefaultPrefix {
+		if driverKey, known := FindKey(strings.TrimPrefix(name, k.Name)); known {
+			k = driverKey
+		}
+	}
+	return k.Check(name, value)
+}
+
+// Remark is a sentence about a key that has no effect, or not the expected one.
+type Remark struct{ Key, Text string }
+
+// suggestions bounds how many unknown keys are compared with all known ones.
+const suggestions = 10
+
+// Remarks returns a sentence about each key that is unknown or replaced, in
+// this order. What to say of the Unread ones depends on where they were found.
+func (r Report) Remarks() []Remark {
+	var out []Remark
+	for i, name := range r.Unknown {
+		meant := "it misspelt"
+		if i < suggestions {
+			if near := nearestKey(name); near != "" {
+				meant = near + " meant"
+			}
+		}
+		out = append(out, Remark{name, "no such property is known; is " + meant + "?"})
+	}
+	for _, name := range r.Replaced {
+		old, _ := FindReplacement(name)
+		out = append(out, Remark{name, "this has no effect: " + old.Instead})
+	}
+	return out
 }
 
 // Check reports whether value is allowed for the property; name is the full

@@ -1,6 +1,7 @@
 package sparkconf
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -65,6 +66,7 @@ func TestCheckReportsWrongUnknownAndUnreadKeys(t *testing.T) {
 		"spark.mesos.dispatcher.driverProperty.spark.x": "1",
 		"spark.mesos.maxDrivers":                        "5",
 		"spark.mesos.uris":                              "a,b",
+		"spark.mesos.coarze":                            "true",
 		"spark.other":                                   "anything",
 	}), Submission|Application)
 	var wrong []string
@@ -75,11 +77,72 @@ func TestCheckReportsWrongUnknownAndUnreadKeys(t *testing.T) {
 		"spark.mesos.executor.memoryOverhead", "spark.mesos.extra.cores", "spark.mesos.gpus.max"}, wrong); diff != "" {
 		t.Error(diff)
 	}
-	if !cmp.Equal(got.Unknown, []string{"spark.mesos.dispatcher.driverProperty.spark.x"}) || !cmp.Equal(got.Unread, []string{"spark.mesos.maxDrivers"}) {
+	if !cmp.Equal(got.Unknown, []string{"spark.mesos.coarze", "spark.mesos.dispatcher.driverProperty.spark.x"}) || !cmp.Equal(got.Unread, []string{"spark.mesos.maxDrivers"}) {
 		t.Errorf("got %+v", got)
 	}
 	if msg := got.Wrong[4].Error(); !strings.Contains(msg, "spark.mesos.extra.cores") || !strings.Contains(msg, `"-1"`) || !strings.Contains(msg, "0 or more") {
 		t.Error(msg)
+	}
+}
+
+func TestRemarksNameKeysThatAreUnknownOrReplaced(t *testing.T) {
+	for name, c := range map[string]struct {
+		readers Readers
+		text    string // that the remark contains; empty: there is none
+	}{
+		"spark.mesos.drivre.labels":                     {drivers, "is spark.mesos.driver.labels meant?"},
+		"spark.mesos.maxdriver":                         {Dispatcher, "is spark.mesos.maxDrivers meant?"},
+		"spark.mesos.whatever":                          {Dispatcher, "is it misspelt?"},
+		"spark.deploy.recoveryMode":                     {Dispatcher | WebUI, "replicate"},
+		"spark.deploy.zookeeper.url":                    {Dispatcher | WebUI, "ha-dispatcher migrate"},
+		"spark.mesos.dispatcher.driverProperty.spark.x": {Dispatcher | WebUI, "spark.mesos.dispatcher.driverDefault."},
+		"spark.ssl.mesos.enabled":                       {Dispatcher | WebUI, "--webui-cert"},
+		"spark.ui.filters":                              {Dispatcher | WebUI, "proxy"},
+		"spark.storage.blockManagerSlaveTimeoutMs":      {drivers, "spark.storage.blockManagerHeartbeatTimeoutMs"},
+		"spark.executor.port":                           {drivers, "spark.blockManager.port"},
+		"spark.yarn.driver.memoryOverhead":              {drivers, "spark.driver.memoryOverhead"},
+		"spark.port.maxRetries":                         {drivers, ""}, // Spark's own services use it
+		"spark.other":                                   {drivers | Dispatcher, ""},
+		"spark.mesos.role":                              {Dispatcher, ""},
+	} {
+		got := Check(New(map[string]string{name: "1"}), c.readers).Remarks()
+		if c.text == "" && len(got) != 0 || c.text != "" && (len(got) != 1 || got[0].Key != name || !strings.Contains(got[0].Text, c.text)) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	for _, r := range Replacements() {
+		if _, known := FindKey(r.Key); known || r.Readers == 0 || r.Instead == "" {
+			t.Errorf("%+v", r)
+		}
+	}
+	many := map[string]string{}
+	for i := range 10_000 {
+		many[fmt.Sprintf("spark.mesos.maxDriverz%d", i)] = ""
+	}
+	if got := Check(New(many), Submission).Remarks(); len(got) != len(many) { // in no time
+		t.Errorf("%d remarks", len(got))
+	}
+}
+
+func TestEdits(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"a", "", 1}, {"abc", "abc", 0}, {"abc", "acb", 1}, {"abc", "xbc", 1}, {"abc", "abcd", 1}, {"abc", "xyz", 3}, {"abcdef", "a", 3}} {
+		if got := edits(c.a, c.b, 3); got != c.want {
+			t.Errorf("%s to %s: %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+func TestADefaultOfTheDriversIsCheckedAsWhatItStandsFor(t *testing.T) {
+	got := Check(New(map[string]string{
+		"spark.mesos.dispatcher.driverDefault.spark.mesos.coarse":        "maybe",
+		"spark.mesos.dispatcher.driverDefault.spark.mesos.containerizer": "mesos",
+		"spark.mesos.dispatcher.driverDefault.spark.foo":                 "anything",
+	}), Dispatcher)
+	if len(got.Wrong) != 1 || got.Wrong[0].Key != "spark.mesos.dispatcher.driverDefault.spark.mesos.coarse" || !strings.Contains(got.Wrong[0].Error(), "true") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -29,7 +29,7 @@ var keyTable = []Key{
 		Doc: "how long a driver that is being killed may take between SIGTERM and SIGKILL; Mesos's own period when not set"},
 	{Name: "spark.mesos.dispatcher.driver.ports", Type: TypeList, Since: "ext", Readers: Submission,
 		Doc: "port numbers that the driver's task takes out of the offer"},
-	{Name: "spark.mesos.dispatcher.driverDefault.", Type: TypeText, Since: "2.1.0", Readers: Dispatcher,
+	{Name: driverDefaultPrefix, Type: TypeText, Since: "2.1.0", Readers: Dispatcher,
 		Doc: "default of the property named behind the prefix, for every driver whose submission does not set it"},
 	{Name: "spark.mesos.dispatcher.driverMaster", Type: TypeText, Since: "ext", Readers: Submission | Dispatcher,
 		Doc: "value of --master that drivers get, in place of the dispatcher's own Mesos master (local[2], for drivers without libmesos)"},

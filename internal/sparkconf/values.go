@@ -139,12 +139,16 @@ func ParseInt(text string) (n int64, ok bool) {
 	return n, err == nil
 }
 
-// ParseDouble reads a decimal number; infinities, "NaN" and hexadecimal forms
-// are refused.
+// ParseDouble reads a number as Java does: decimal or hexadecimal (0x1p3), with
+// an optional exponent and an optional suffix d or f. Infinities, NaN and
+// numbers too large for a double, which no property allows, are refused.
 func ParseDouble(text string) (v float64, ok bool) {
 	text = strings.TrimSpace(text)
-	if strings.ContainsAny(text, "xXpP_") {
+	if strings.Contains(text, "_") { // Go's, not Java's
 		return 0, false
+	}
+	if text != "" && strings.IndexByte("dDfF", text[len(text)-1]) >= 0 {
+		text = text[:len(text)-1]
 	}
 	v, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {

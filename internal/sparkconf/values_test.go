@@ -54,17 +54,24 @@ func TestParseTime(t *testing.T) {
 }
 
 func TestParseNumbersBooleansLists(t *testing.T) {
-	for text, want := range map[string]float64{"1": 1, " 0.5 ": 0.5, "-2": -2, "1e3": 1000} {
+	for text, want := range map[string]float64{
+		"1": 1, " 0.5 ": 0.5, "-2": -2, "+2": 2, "1e3": 1000, ".5": 0.5, "5.": 5, "1.5d": 1.5, "2F": 2, "1e1f": 10, "0x1p3": 8, "0x1p3d": 8,
+	} {
 		if got, ok := ParseDouble(text); !ok || got != want {
 			t.Errorf("%q: %v, %v", text, got, ok)
 		}
 	}
-	for _, text := range []string{"", "x", "NaN", "Inf", "-Infinity", "0x1p3", "1_0", "1e999"} {
+	for _, text := range []string{"", "x", "NaN", "Inf", "-Infinity", "inff", "d", "1dd", "1d5", "0x1f", "0x1", "1_0", "0x_1p3", "1 d", "1,5", "1e999"} {
 		if got, ok := ParseDouble(text); ok {
 			t.Errorf("double %q accepted as %v", text, got)
 		}
 	}
-	for _, text := range []string{"", "1.0", "1g", "9223372036854775808"} {
+	for text, want := range map[string]int64{"7": 7, "+7": 7, "-7": -7, " 7 ": 7, "007": 7} {
+		if got, ok := ParseInt(text); !ok || got != want {
+			t.Errorf("%q: %v, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "1.0", "1g", "7d", "0x7", "1_0", "- 7", "9223372036854775808"} {
 		if got, ok := ParseInt(text); ok {
 			t.Errorf("int %q accepted as %v", text, got)
 		}

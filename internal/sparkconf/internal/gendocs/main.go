@@ -48,7 +48,17 @@ func document() string {
 	const head = "\n| key | type | default | read by | meaning |\n|---|---|---|---|---|\n"
 	return opening + "\n## Spark's\n\n`Since` of a key is that of Spark 3.5.1.\n" +
 		"\n| key | type | default | since | read by | meaning |\n|---|---|---|---|---|---|\n" + spark.String() +
-		"\n## Ours\n" + head + ours.String()
+		"\n## Ours\n" + head + ours.String() + replaced()
+}
+
+func replaced() string {
+	var b strings.Builder
+	b.WriteString("\n## Replaced\n\nKeys, of any prefix, that were renamed or mean nothing here. They are warned of by name, in the\n" +
+		"log of the dispatcher or in the reply to a submission.\n\n| key | where | instead |\n|---|---|---|\n")
+	for _, r := range sparkconf.Replacements() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.Key, r.Readers, r.Instead)
+	}
+	return b.String()
 }
 
 func row(b *strings.Builder, k sparkconf.Key) {
