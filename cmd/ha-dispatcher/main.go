@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -27,14 +28,25 @@ const (
 var version = "dev"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:]))
+	os.Exit(run(ctx, os.Args[1:], os.Stderr))
 }
 
-func run(ctx context.Context, args []string) int {
+// stopSignals end the program in good order. A hang-up is one of them, as for a
+// JVM, unless nohup has it ignored.
+func stopSignals() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
+}
+
+func run(ctx context.Context, args []string, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
+	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
@@ -42,11 +54,11 @@ func run(ctx context.Context, args []string) int {
 	var silent *exitError
 	if errors.As(err, &silent) {
 		if silent.err != nil {
-			fmt.Fprintln(os.Stderr, "Error:", silent.err)
+			fmt.Fprintln(stderr, "Error:", silent.err)
 		}
 		return silent.code
 	}
-	fmt.Fprintln(os.Stderr, "Error:", err)
+	fmt.Fprintln(stderr, "Error:", err)
 	return exitFailed
 }
 

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -30,9 +30,9 @@ type serveFlags struct {
 	name       string
 	master     string
 	zk         string
-	properties string
-	conf       []string
+	properties propertyFlags
 	verbose    bool
+	out        io.Writer // of --verbose
 
 	nodeID, dataDir           string
 	raftAddr, raftAdvertise   string
@@ -40,6 +40,7 @@ type serveFlags struct {
 	raftCert, raftKey, raftCA string
 	publicHost                string
 	restCert, restKey, restCA string
+	webCert, webKey           string
 	authTokens                string
 	authReads                 bool
 	allowUnauthenticated      bool
@@ -61,11 +62,29 @@ Three nodes on three hosts, the same --peers on each:
     --raft-cert n1.pem --raft-key n1.key --raft-ca ca.pem --auth-tokens tokens
 
 One node alone needs neither --node-id nor --peers.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return withUsage(c, fmt.Errorf("Unrecognized option: '%s'", args[0]))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.master == "" && f.zk == "" {
+				return withUsage(c, errors.New("--master is required"))
+			}
+			f.out = c.ErrOrStderr()
+			return f.run(c.Context())
+		},
 	}
 	f.register(c)
+	c.SetUsageFunc(serveUsage)
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, errors.New(sparkFlagError(err))) })
 	return c
+}
+
+// withUsage is a usage error that the usage follows, as upstream prints it.
+func withUsage(c *cobra.Command, err error) error {
+	return usageError("%w\n\n%s", err, c.UsageString())
 }
 
 func (f *serveFlags) register(c *cobra.Command) {
@@ -75,10 +94,10 @@ func (f *serveFlags) register(c *cobra.Command) {
 	fl.IntVarP(&f.port, "port", "p", 7077, "REST port for spark-submit; 0 takes any")
 	fl.IntVar(&f.webuiPort, "webui-port", 8081, "port of the web pages, /metrics and health; 0 takes any")
 	fl.StringVar(&f.name, "name", "Spark Cluster", "framework name in Mesos")
-	fl.StringVarP(&f.master, "master", "m", "", "Mesos master: mesos://HOST:PORT[,HOST:PORT…]")
+	fl.StringVarP(&f.master, "master", "m", "", "Mesos master: mesos://HOST:PORT[,HOST:PORT…] or mesos://zk://HOST:PORT[,…]/PATH")
 	fl.StringVarP(&f.zk, "zk", "z", "", "refused: the nodes replicate their state themselves")
-	fl.StringVar(&f.properties, "properties-file", "", "file of spark.* properties (default $SPARK_CONF_DIR or $SPARK_HOME/conf, spark-defaults.conf)")
-	fl.StringArrayVar(&f.conf, "conf", nil, "property KEY=VALUE; goes before the properties file")
+	fl.StringVar(&f.properties.file, "properties-file", "", propertiesUsage)
+	fl.StringArrayVar(&f.properties.conf, "conf", nil, confUsage)
 	fl.BoolVar(&f.verbose, "verbose", false, "print the settings, log more")
 
 	fl.StringVar(&f.nodeID, "node-id", "n1", "name of this node, for ever")
@@ -92,13 +111,15 @@ func (f *serveFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.raftCA, "raft-ca", "", "CA that the other nodes' certificates must come from")
 	fl.StringVar(&f.publicHost, "public-host", "", "name of this host for others (default $SPARK_PUBLIC_DNS, else --host)")
 
+	fl.StringVar(&f.webCert, "webui-cert", "", "certificate of the pages' port (PEM); makes it HTTPS")
+	fl.StringVar(&f.webKey, "webui-key", "", "its key")
 	fl.StringVar(&f.restCert, "rest-cert", "", "certificate of the REST port (PEM); makes it HTTPS")
 	fl.StringVar(&f.restKey, "rest-key", "", "its key")
 	fl.StringVar(&f.restCA, "rest-client-ca", "", "CA whose client certificates are let in")
 	fl.StringVar(&f.authTokens, "auth-tokens", "", "file of name:token lines; clients send one as bearer or basic authentication")
-	fl.BoolVar(&f.authReads, "auth-reads", false, "ask for authentication to read, too")
+	fl.BoolVar(&f.authReads, "auth-reads", false, "ask for authentication to read, too, and for the pages and metrics")
 	fl.BoolVar(&f.allowUnauthenticated, "allow-unauthenticated", false, "serve other machines without any authentication")
-	fl.StringSliceVar(&f.allowFrom, "allow-from", nil, "networks that are served at all (CIDR)")
+	fl.StringSliceVar(&f.allowFrom, "allow-from", nil, "networks that are served at all (CIDR), but for health checks")
 	fl.StringSliceVar(&f.trustFrom, "trust-from", nil, "networks that need no authentication (CIDR): unmodified spark-submit cannot send any")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.BoolVar(&f.pprof, "pprof", false, "serve /debug/pprof on the pages' port")
@@ -146,14 +167,19 @@ func (f *serveFlags) config() (node.Config, error) {
 	if !strings.HasPrefix(f.master, "mesos://") {
 		return node.Config{}, usageError("Cluster dispatcher only supports mesos (uri begins with mesos://)")
 	}
-	if strings.Contains(strings.Trim(f.host, "[]"), ":") && !strings.HasPrefix(f.host, "[") {
-		return node.Config{}, usageError("--host %s: a bare host is wanted, without a port", f.host)
-	}
-	spark, err := f.sparkConf()
+	host, err := bareHost(f.host)
 	if err != nil {
 		return node.Config{}, err
 	}
-	host := strings.Trim(f.host, "[]")
+	for name, port := range map[string]int{"--port": f.port, "--webui-port": f.webuiPort} {
+		if port < 0 || port > 65535 {
+			return node.Config{}, usageError("%s %d: a port from 0 to 65535 is wanted", name, port)
+		}
+	}
+	spark, path, err := f.properties.load()
+	if err != nil {
+		return node.Config{}, err
+	}
 	cfg := node.Config{
 		ID: f.nodeID, DataDir: f.dataDir, RaftAddr: f.raftAddr, RaftAdvertise: f.raftAdvertise,
 		RESTAddr:   net.JoinHostPort(host, strconv.Itoa(f.port)),
@@ -169,7 +195,7 @@ func (f *serveFlags) config() (node.Config, error) {
 		return cfg, err
 	}
 	if f.verbose {
-		f.print(spark)
+		f.print(spark, path)
 	}
 	return cfg, nil
 }
@@ -196,6 +222,9 @@ func (f *serveFlags) replication(cfg *node.Config, host string) (err error) {
 		if f.port != 0 {
 			port = f.port + 100
 		}
+		if port > 65535 {
+			return usageError("--port %d leaves no port 100 above it for the other nodes: give --raft-addr", f.port)
+		}
 		cfg.RaftAddr = net.JoinHostPort(host, strconv.Itoa(port))
 	}
 	if len(cfg.Peers) == 0 && f.peers != joinLater {
@@ -213,6 +242,10 @@ func (f *serveFlags) replication(cfg *node.Config, host string) (err error) {
 }
 
 func (f *serveFlags) access(cfg *node.Config) (err error) {
+	cfg.WebTLS = rest.TLSConfig{CertFile: f.webCert, KeyFile: f.webKey}
+	if f.webCert != "" {
+		cfg.WebTLS.ClientCAFile = f.restCA
+	}
 	cfg.REST.TLS = rest.TLSConfig{CertFile: f.restCert, KeyFile: f.restKey, ClientCAFile: f.restCA}
 	cfg.REST.Auth = rest.AuthConfig{TokenFile: f.authTokens, Reads: f.authReads, AllowUnauthenticated: f.allowUnauthenticated}
 	if cfg.REST.Auth.AllowedNetworks, err = parseNetworks("--allow-from", f.allowFrom); err != nil {
@@ -234,81 +267,31 @@ func (f *serveFlags) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, opts))
 }
 
-// sparkConf reads the properties in upstream's order: --conf, then the JVM
-// options of the daemon, then the file. Only spark.* keys count.
-func (f *serveFlags) sparkConf() (sparkconf.Conf, error) {
-	props, err := f.propertiesFile()
-	if err != nil {
-		return sparkconf.Conf{}, err
+func (f *serveFlags) print(conf sparkconf.Conf, properties string) {
+	fmt.Fprintf(f.out, "Using host: %s\nUsing port: %d\nUsing webUiPort: %d\nFramework Name: %s\nUsing properties file: %s\nSpark Config properties set:\n",
+		f.host, f.port, f.webuiPort, f.name, properties)
+	redaction, err := sparkconf.Redaction(conf)
+	if err != nil { // refused when the node starts
+		redaction = sparkconf.DefaultRedaction
 	}
-	conf := sparkconf.New(props).With(daemonOptions(os.Getenv("SPARK_DAEMON_JAVA_OPTS")))
-	over := make(map[string]string)
-	for _, kv := range f.conf {
-		k, v, found := strings.Cut(kv, "=")
-		if !found {
-			return conf, usageError("--conf %s: KEY=VALUE is wanted", kv)
-		}
-		if strings.HasPrefix(k, "spark.") {
-			over[k] = v
-		}
-	}
-	return conf.With(over), nil
-}
-
-func (f *serveFlags) propertiesFile() (map[string]string, error) {
-	path := f.properties
-	if path == "" {
-		path = defaultProperties()
-		if path == "" {
-			return nil, nil
-		}
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("properties file: %w", err)
-	}
-	defer file.Close()
-	props, err := sparkconf.ParseProperties(file)
-	if err != nil {
-		return nil, fmt.Errorf("properties file %s: %w", path, err)
-	}
-	return props, nil
-}
-
-// defaultProperties is Spark's default file where there is one.
-func defaultProperties() string {
-	dir := os.Getenv("SPARK_CONF_DIR")
-	if dir == "" && os.Getenv("SPARK_HOME") != "" {
-		dir = filepath.Join(os.Getenv("SPARK_HOME"), "conf")
-	}
-	if dir == "" {
-		return ""
-	}
-	path := filepath.Join(dir, "spark-defaults.conf")
-	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
-		return ""
-	}
-	return path
-}
-
-// daemonOptions are the -Dspark.k=v of the variable in which operators give
-// upstream's JVM its properties.
-func daemonOptions(text string) map[string]string {
-	out := make(map[string]string)
-	for _, word := range strings.Fields(text) {
-		if k, v, found := strings.Cut(strings.TrimPrefix(word, "-D"), "="); found && strings.HasPrefix(word, "-Dspark.") {
-			out[k] = strings.Trim(v, `"'`)
-		}
-	}
-	return out
-}
-
-func (f *serveFlags) print(conf sparkconf.Conf) {
-	fmt.Fprintf(os.Stderr, "Using host: %s\nUsing port: %d\nUsing webUiPort: %d\nFramework Name: %s\nUsing properties file: %s\nSpark Config properties set:\n",
-		f.host, f.port, f.webuiPort, f.name, f.properties)
 	for k, v := range conf.All() {
-		fmt.Fprintf(os.Stderr, "(%s,%s)\n", k, sparkconf.RedactValue(sparkconf.DefaultRedaction, k, v))
+		fmt.Fprintf(f.out, "(%s,%s)\n", k, sparkconf.RedactURL(sparkconf.RedactValue(redaction, k, v)))
 	}
+}
+
+// bareHost is --host without the brackets of an IPv6 address.
+func bareHost(text string) (string, error) {
+	host, bracketed := strings.CutPrefix(text, "[")
+	if bracketed {
+		inner, closed := strings.CutSuffix(host, "]")
+		if ip, err := netip.ParseAddr(inner); closed && err == nil && ip.Is6() {
+			return inner, nil
+		}
+	}
+	if bracketed || text == "" || strings.ContainsAny(text, ":]/ ") {
+		return "", usageError("--host %s: a bare host is wanted, without a port; an IPv6 address in brackets", text)
+	}
+	return text, nil
 }
 
 // joinLater in place of a list of peers lets a node wait to be joined.

@@ -18,7 +18,7 @@ type shuffleFlags struct {
 	host, dataDir, logFormat, readyFile string
 	port, webuiPort                     int
 	verbose                             bool
-	conf                                serveFlags // for its --properties-file and --conf
+	conf                                propertyFlags
 }
 
 func newShuffleService() *cobra.Command {
@@ -38,8 +38,8 @@ their own paths and run as their user or as root. See docs/shuffle.md.`,
 	fl.IntVar(&f.port, "port", 7337, "port for executors and drivers; goes before spark.shuffle.service.port; 0 takes any")
 	fl.IntVar(&f.webuiPort, "webui-port", 7338, "port of /healthz and /metrics; 0 takes any, -1 none")
 	fl.StringVar(&f.dataDir, "data-dir", "ha-dispatcher-shuffle", "directory of the registrations, which survive a restart")
-	fl.StringVar(&f.conf.properties, "properties-file", "", "file of spark.* properties (default $SPARK_CONF_DIR or $SPARK_HOME/conf, spark-defaults.conf)")
-	fl.StringArrayVar(&f.conf.conf, "conf", nil, "property KEY=VALUE; goes before the properties file")
+	fl.StringVar(&f.conf.file, "properties-file", "", propertiesUsage)
+	fl.StringArrayVar(&f.conf.conf, "conf", nil, confUsage)
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fl.StringVar(&f.readyFile, "ready-file", "", "file to write the addresses to (JSON) as soon as it serves")
 	fl.BoolVar(&f.verbose, "verbose", false, "log more")
@@ -47,7 +47,7 @@ their own paths and run as their user or as root. See docs/shuffle.md.`,
 }
 
 func (f *shuffleFlags) config(c *cobra.Command) (shuffle.Config, error) {
-	props, err := f.conf.sparkConf()
+	props, _, err := f.conf.load()
 	if err != nil {
 		return shuffle.Config{}, err
 	}

@@ -53,7 +53,7 @@ func New(cfg Config, d Dispatcher, log *slog.Logger, reg prometheus.Registerer) 
 	if err != nil {
 		return nil, err
 	}
-	tlsConfig, err := newTLSConfig(cfg.TLS, log)
+	tlsConfig, err := cfg.TLS.Load(log)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +114,24 @@ func (s *Server) Close() error {
 	s.stopStreams()
 	defer s.signs.wait()
 	return s.http.Close()
+}
+
+// pagesRoute stands for what GuardReads serves.
+var pagesRoute = &route{name: "pages"}
+
+// GuardReads serves next to those who may read from this server: its networks,
+// tokens and client certificates decide. It is for what the same node shows on
+// another port.
+func (s *Server) GuardReads(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &exchange{s: s, w: w, r: r, route: pagesRoute}
+		if f := s.auth.check(x); f != nil {
+			f.outcome = ""
+			x.fail(f)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // ServeHTTP answers one request. It may be used with any http.Server; the

@@ -3,6 +3,7 @@ package rest
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,8 +11,13 @@ import (
 	"time"
 )
 
-// newTLSConfig returns nil when TLS is not configured.
-func newTLSConfig(c TLSConfig, log *slog.Logger) (*tls.Config, error) {
+// Load reads the certificates, for this server or for another one beside it. It
+// returns nil when TLS is not configured. log is told of certificates that
+// changed and cannot be used.
+func (c TLSConfig) Load(log *slog.Logger) (*tls.Config, error) {
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		return nil, errors.New("rest: TLS needs both a certificate file and a key file")
+	}
 	if c.CertFile == "" {
 		return nil, nil
 	}

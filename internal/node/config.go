@@ -38,6 +38,8 @@ type Config struct {
 	// PublicHost is what others call this host; default that of RESTAddr.
 	PublicHost string
 	REST       rest.Config // Addr and NodeID are filled in
+	// WebTLS makes the port of the pages speak HTTPS.
+	WebTLS rest.TLSConfig
 
 	// Master is the Mesos master, as mesosutil.ParseMaster reads it.
 	Master string

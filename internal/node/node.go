@@ -60,6 +60,10 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	webTLS, err := cfg.WebTLS.Load(cfg.Logger)
+	if err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
 	if n.restLn, err = listen(cfg.RESTAddr); err != nil {
 		return nil, err
 	}
@@ -95,7 +99,7 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.web = &http.Server{Handler: pages, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	n.web = &http.Server{Handler: pages, TLSConfig: webTLS, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	n.run()
 	return n, nil
 }
@@ -124,7 +128,14 @@ func (n *Node) run() {
 	})
 	n.workers.Go(func() error { return n.announce(ctx) })
 	n.workers.Go(func() error { return ignoreClosed(n.rest.Serve(n.restLn)) })
-	n.workers.Go(func() error { return ignoreClosed(n.web.Serve(n.webLn)) })
+	n.workers.Go(func() error { return ignoreClosed(n.serveWeb()) })
+}
+
+func (n *Node) serveWeb() error {
+	if n.web.TLSConfig != nil {
+		return n.web.ServeTLS(n.webLn, "", "")
+	}
+	return n.web.Serve(n.webLn)
 }
 
 func ignoreClosed(err error) error {
@@ -158,18 +169,16 @@ func (n *Node) announce(ctx context.Context) error {
 }
 
 // RESTURL is where clients reach this node.
-func (n *Node) RESTURL() string {
-	scheme := "http"
-	if n.cfg.REST.TLS.CertFile != "" {
-		scheme = "https"
-	}
-	return n.publicURL(scheme, n.restLn)
-}
+func (n *Node) RESTURL() string { return n.publicURL(n.cfg.REST.TLS, n.restLn) }
 
 // WebURL is where the pages of this node are.
-func (n *Node) WebURL() string { return n.publicURL("http", n.webLn) }
+func (n *Node) WebURL() string { return n.publicURL(n.cfg.WebTLS, n.webLn) }
 
-func (n *Node) publicURL(scheme string, ln net.Listener) string {
+func (n *Node) publicURL(secure rest.TLSConfig, ln net.Listener) string {
+	scheme := "http"
+	if secure.CertFile != "" {
+		scheme = "https"
+	}
 	_, port, err := net.SplitHostPort(ln.Addr().String())
 	if err != nil {
 		return ""

@@ -66,6 +66,8 @@ func (n *Node) checkMesos() Check {
 	return c
 }
 
+// webHandler serves the pages to those who may read. Whether the node is well
+// may be asked by anybody: load balancers and supervisors have no tokens.
 func (n *Node) webHandler() (http.Handler, error) {
 	pages, err := n.pages()
 	if err != nil {
@@ -77,13 +79,14 @@ func (n *Node) webHandler() (http.Handler, error) {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", n.serveReady)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(n.cfg.Registry, promhttp.HandlerOpts{Registry: n.cfg.Registry}))
+	guarded := func(pattern string, h http.Handler) { mux.Handle(pattern, n.rest.GuardReads(h)) }
+	guarded("GET /metrics", promhttp.HandlerFor(n.cfg.Registry, promhttp.HandlerOpts{Registry: n.cfg.Registry}))
 	if n.cfg.Profiling {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		guarded("GET /debug/pprof/", http.HandlerFunc(pprof.Index))
+		guarded("GET /debug/pprof/profile", http.HandlerFunc(pprof.Profile))
+		guarded("GET /debug/pprof/trace", http.HandlerFunc(pprof.Trace))
 	}
-	mux.Handle("/", pages)
+	guarded("/", pages)
 	return mux, nil
 }
 

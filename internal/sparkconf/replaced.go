@@ -32,7 +32,7 @@ const drivers = Submission | Application
 // upstream's dispatcher that mean nothing to this one.
 var replacedTable = []Replacement{
 	{"spark.acls.enable", WebUI,
-		"the pages know no users of Spark's; --allow-from says which networks may see them"},
+		"the pages know no users of Spark's; --auth-reads and --allow-from say who may see them"},
 	{"spark.deploy.recoveryMode", Dispatcher,
 		"the nodes replicate their state themselves, always; take it out"},
 	{"spark.deploy.zookeeper.", Dispatcher,
@@ -52,7 +52,7 @@ var replacedTable = []Replacement{
 	{"spark.storage.blockManagerSlaveTimeoutMs", drivers,
 		"it is spark.storage.blockManagerHeartbeatTimeoutMs since Spark 3.0"},
 	{"spark.ui.filters", WebUI,
-		"servlet filters are Java classes; put a proxy in front of the pages, or use --allow-from"},
+		"servlet filters are Java classes; put a proxy in front of the pages, or use --auth-reads or --allow-from"},
 	{"spark.yarn.driver.memoryOverhead", drivers,
 		"it is spark.driver.memoryOverhead since Spark 2.3"},
 	{"spark.yarn.executor.memoryOverhead", drivers,
