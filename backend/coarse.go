@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ha-dispatcher/ha-dispatcher/backend/internal/propose"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpb"
 	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
@@ -105,9 +106,22 @@ func (c *Coarse) Start(ctx context.Context) error {
 	})
 }
 
+// Lead acts for an application that is registered already, for as long as ctx
+// lasts or until the application is over. It is for whoever runs many applications
+// on one log, and must run on the leader alone, once at a time; Start does all of
+// it for one.
+func (c *Coarse) Lead(ctx context.Context) {
+	c.mu.Lock()
+	c.held, c.problem = make(map[Reason]uint64), nil
+	c.mu.Unlock()
+	c.setLead(LeaderStatus{Leading: true})
+	defer c.setLead(LeaderStatus{})
+	(&leader{Coarse: c, ends: true}).run(ctx)
+}
+
 // await waits until the application on this node is as wanted.
 func (c *Coarse) await(ctx context.Context, ok func(*fsm.App) (bool, error)) error {
-	feed := c.cfg.State.Feed()
+	feed := c.cfg.Feed
 	for {
 		_, _, wake := feed.Since(feed.Next(), 0)
 		if a, found := c.app(); found {
@@ -237,7 +251,7 @@ type Totals struct {
 // Errors: *InvalidError for an impossible request; ErrNotStarted, ErrStopped; those
 // of the log, raftstore.ErrOutcomeUnknown among them.
 func (c *Coarse) RequestTotalExecutors(ctx context.Context, want Totals) error {
-	totals, err := c.profileTotals(want)
+	totals, err := c.settings.ProfileTotals(want)
 	if err != nil {
 		return err
 	}
@@ -255,7 +269,8 @@ func (c *Coarse) RequestTotalExecutors(ctx context.Context, want Totals) error {
 	return err
 }
 
-func (c *Coarse) profileTotals(want Totals) ([]*fsm.ProfileTotal, error) {
+// ProfileTotals is what is wanted as the log has it. Errors: *InvalidError.
+func (s *Settings) ProfileTotals(want Totals) ([]*fsm.ProfileTotal, error) {
 	out := []*fsm.ProfileTotal{{Total: int64(want.Executors)}}
 	for _, p := range want.Profiles {
 		if p.ID == 0 {
@@ -265,11 +280,11 @@ func (c *Coarse) profileTotals(want Totals) ([]*fsm.ProfileTotal, error) {
 			Profile: p.ID, Total: int64(p.Total), Cores: int64(p.Cores), HeapMib: p.HeapMiB, Gpus: int64(p.GPUs),
 		}
 		if p.HeapMiB > 0 {
-			r := reader{conf: c.settings.conf}
-			t.MemMib = c.settings.containerMiB(&r, "spark.mesos.executor.memoryOverhead", "spark.executor.memoryOverheadFactor", p.HeapMiB)
+			r := reader{conf: s.conf}
+			t.MemMib = s.containerMiB(&r, "spark.mesos.executor.memoryOverhead", "spark.executor.memoryOverheadFactor", p.HeapMiB)
 		}
-		if t.Cores > c.settings.MaxCores {
-			return nil, &InvalidError{Key: "Profile.Cores", Reason: fmt.Sprintf("an executor of %d cores can never start under spark.cores.max, which allows %d", t.Cores, c.settings.MaxCores)}
+		if t.Cores > s.MaxCores {
+			return nil, &InvalidError{Key: "Profile.Cores", Reason: fmt.Sprintf("an executor of %d cores can never start under spark.cores.max, which allows %d", t.Cores, s.MaxCores)}
 		}
 		out = append(out, t)
 	}
@@ -320,7 +335,9 @@ func (c *Coarse) AdmitHost(ctx context.Context, host string) error {
 
 // ofLog tells whether an error says that the log did not take a command, or not
 // surely.
-func ofLog(err error) bool { return transient(err) || errors.Is(err, raftstore.ErrOutcomeUnknown) }
+func ofLog(err error) bool {
+	return propose.Transient(err) || errors.Is(err, raftstore.ErrOutcomeUnknown)
+}
 
 // framework is what to subscribe as.
 func (c *Coarse) framework(id string) mesosutil.DriverFramework {

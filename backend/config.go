@@ -27,6 +27,15 @@ type Log interface {
 	RunWhileLeader(ctx context.Context, task raftstore.LeaderTask) error
 }
 
+// Feed is a stream of changes; *fsm.Feed is one.
+type Feed interface {
+	// Since returns the changes from number on; lost tells that some are kept no
+	// longer. wake is closed when there may be more.
+	Since(number uint64, limit int) (changes []fsm.Change, lost bool, wake <-chan struct{})
+	// Next is the number that the next change will have.
+	Next() uint64
+}
+
 // Mesos is what a leader needs of a scheduler driver; *mesosutil.Driver is one.
 type Mesos interface {
 	Run(ctx context.Context) error
@@ -57,6 +66,9 @@ type Config struct {
 	AppID string
 	State *fsm.State // what the log's machine applies to; see Machine
 	Log   Log
+	// Feed tells of the changes of State, or at least of those of the application,
+	// each of them not before State shows it. Default State.Feed().
+	Feed Feed
 	// Context is the Spark context of the application.
 	Context Context
 	// Master of Mesos, as mesosutil.ParseMaster reads it.
@@ -154,12 +166,17 @@ func (c Config) withDefaults() (Config, *Settings, error) {
 		c.Logger = slog.Default()
 	}
 	c.Logger = c.Logger.With("app", c.AppID)
-	if c.Command == nil {
+	if c.Feed == nil {
+		c.Feed = c.State.Feed()
+	}
+	if c.Command == nil && c.Context.DriverURL == "" {
 		for _, key := range []string{"spark.driver.host", "spark.driver.port"} {
 			if settings.conf.Text(key, "") == "" {
 				return c, nil, &InvalidError{Key: key, Reason: "is needed: executors register with the driver there"}
 			}
 		}
+	}
+	if c.Command == nil {
 		c.Command = settings.Command
 	}
 	if c.NewMesos == nil {

@@ -21,6 +21,7 @@ type LeaderStatus struct {
 // leader is the part of a backend that acts while its node leads.
 type leader struct {
 	*Coarse
+	ends      bool // with the application, and not only with the leadership
 	cancel    context.CancelFunc
 	done      chan struct{}
 	takeovers int // in a row; belongs to lead
@@ -62,6 +63,8 @@ func (l *leader) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		a, found := l.app()
 		switch {
+		case l.ends && (!found || a.Over()):
+			return
 		case !found || a.Over():
 			l.awaitChange(ctx, a)
 			continue
@@ -83,7 +86,7 @@ func (l *leader) run(ctx context.Context) {
 // awaitChange waits until the application is another than was.
 func (l *leader) awaitChange(ctx context.Context, was *fsm.App) {
 	for ctx.Err() == nil {
-		feed := l.cfg.State.Feed()
+		feed := l.cfg.Feed
 		_, _, wake := feed.Since(feed.Next(), 0)
 		if now, _ := l.app(); now != was {
 			return
@@ -110,6 +113,7 @@ func (l *leader) subscribe(ctx context.Context, frameworkID string) error {
 func (l *leader) after(ctx context.Context, frameworkID string, err error, lasted time.Duration) {
 	log := l.cfg.Logger
 	switch {
+	case errors.Is(err, errOver):
 	case errors.Is(err, errTornDown):
 		_ = l.frameworkEvent(ctx, &fsmpb.FrameworkEvent{Event: fsm.FrameworkTearDown, FrameworkId: frameworkID})
 	case errors.Is(err, mesosutil.ErrFrameworkRemoved):

@@ -20,7 +20,10 @@ var (
 	errFence = errors.New("subscribing again as a fence")
 	// errTornDown is the end of the session of an application that is over.
 	errTornDown = errors.New("the framework was torn down")
-	errEnded    = errors.New("the scheduler driver ended")
+	// errOver is the end of the session of an application that was stopped before
+	// Mesos knew it.
+	errOver  = errors.New("the application was stopped before mesos knew it")
+	errEnded = errors.New("the scheduler driver ended")
 )
 
 // session is the life of one scheduler driver. One goroutine does all of it, step
@@ -55,7 +58,7 @@ type session struct {
 }
 
 func newSession(l *leader, m Mesos) *session {
-	s := &session{leader: l, mesos: m, next: l.cfg.State.Feed().Next()}
+	s := &session{leader: l, mesos: m, next: l.cfg.Feed.Next()}
 	s.shuffles = newShuffles(l.Coarse)
 	s.rescan()
 	return s
@@ -79,7 +82,7 @@ func (s *session) run(ctx context.Context) error {
 }
 
 func (s *session) loop(ctx context.Context) error {
-	feed := s.cfg.State.Feed()
+	feed := s.cfg.Feed
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	events := s.mesos.Events()
@@ -249,6 +252,9 @@ func (s *session) step(ctx context.Context) error {
 		return err
 	}
 	if !s.subscribed {
+		if a, found := s.app(); found && a.Over() {
+			return errOver
+		}
 		return nil
 	}
 	for _, part := range []func(context.Context) error{s.place, s.kill, s.reconcile, s.finish} {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,8 +37,12 @@ type Context struct {
 	// ExecutorURI is the driver's own SPARK_EXECUTOR_URI.
 	ExecutorURI string
 	// PublicHost is how people reach the scheduler (SPARK_PUBLIC_DNS); default
-	// `spark.driver.host`.
+	// the host of the driver.
 	PublicHost string
+	// DriverURL is what executors dial, such as
+	// spark://CoarseGrainedScheduler@host:port. Default: made of
+	// `spark.driver.host` and `spark.driver.port`.
+	DriverURL string
 	// Conf are the spark.* properties.
 	Conf map[string]string
 }
@@ -46,6 +52,8 @@ type Context struct {
 // default is 0, which ends every executor when its scheduler goes away: the very
 // thing that this package is there to prevent.
 const DefaultFailoverTimeout = 10 * time.Minute
+
+const maxDriverURL = 1024 // bytes
 
 // MaxAgentFailures is how many failed executors exclude an agent.
 const MaxAgentFailures = 2
@@ -246,9 +254,37 @@ func (r *reader) shuffle(s *Settings) {
 	s.ShuffleHeartbeat = r.duration("spark.executor.heartbeatInterval", time.Millisecond, 10*time.Second)
 }
 
-func (r *reader) framework(s *Settings) {
+// driver is the host of the driver.
+func (r *reader) driver(s *Settings) string {
 	host := r.conf.Text("spark.driver.host", "")
 	s.DriverURL = fmt.Sprintf("spark://CoarseGrainedScheduler@%s:%s", host, r.conf.Text("spark.driver.port", ""))
+	if s.context.DriverURL == "" {
+		return host
+	}
+	s.DriverURL = s.context.DriverURL
+	named, err := driverHost(s.DriverURL)
+	r.note(err, "DriverURL")
+	return cmp.Or(host, named)
+}
+
+// driverHost reads a driver's URL as Spark's executors do (RpcEndpointAddress).
+func driverHost(text string) (string, error) {
+	const form = "must have the form spark://NAME@HOST:PORT"
+	u, err := url.Parse(text)
+	if err != nil || len(text) > maxDriverURL {
+		return "", &InvalidError{Key: "DriverURL", Reason: form}
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	_, password := u.User.Password()
+	if err != nil || port == 0 || u.Scheme != "spark" || u.Hostname() == "" || u.User.Username() == "" || password ||
+		u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", &InvalidError{Key: "DriverURL", Reason: form}
+	}
+	return u.Hostname(), nil
+}
+
+func (r *reader) framework(s *Settings) {
+	host := r.driver(s)
 	failover, err := r.conf.Double("spark.mesos.driver.failoverTimeout", DefaultFailoverTimeout.Seconds())
 	r.note(err, "spark.mesos.driver.failoverTimeout")
 	if failover < 0 || failover > 1e9 {

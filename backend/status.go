@@ -27,14 +27,16 @@ type Status struct {
 }
 
 // Status of the application.
-func (c *Coarse) Status() Status {
+func (c *Coarse) Status() Status { return c.StatusIn(c.cfg.State.View()) }
+
+// StatusIn is Status as of a view.
+func (c *Coarse) StatusIn(v *fsm.View) Status {
 	c.mu.Lock()
 	out := Status{LeaderStatus: c.lead, HeldBack: maps.Clone(c.held), Problem: c.problem}
 	if c.lead.Leading && !c.lead.Subscribed && c.mesos != nil {
 		out.Err = cmp.Or(c.mesos.Status().Err, out.Err)
 	}
 	c.mu.Unlock()
-	v := c.cfg.State.View()
 	a, found := v.App(c.cfg.AppID)
 	if !found {
 		return out

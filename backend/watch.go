@@ -17,7 +17,7 @@ type ExecutorEvent struct {
 // order, until ctx ends or visit returns an error, which it returns. A watcher
 // that falls far behind is given the live ones again.
 func (c *Coarse) Watch(ctx context.Context, visit func(ExecutorEvent) error) error {
-	feed := c.cfg.State.Feed()
+	feed := c.cfg.State.Feed() // with the numbers that a View knows
 	for lost := true; ; {
 		var next uint64
 		if lost {
@@ -59,7 +59,7 @@ func (c *Coarse) Watch(ctx context.Context, visit func(ExecutorEvent) error) err
 // follow tells the task scheduler of executors that are over, and of the end of
 // the framework.
 func (c *Coarse) follow(ctx context.Context) {
-	feed := c.cfg.State.Feed()
+	feed := c.cfg.Feed
 	next := feed.Next()
 	for {
 		changes, lost, wake := feed.Since(next, 0)
