@@ -21,19 +21,25 @@ import (
 // talks to Mesos, and the requests of all of them go into the log. All methods
 // are safe for concurrent use.
 type Coarse struct {
+	application
+	registrees map[string]int64 // cores, by executor
+}
+
+// application is what the backends of both modes are: one application on one node.
+type application struct {
 	cfg      Config
 	settings *Settings
 	m        *metrics
 	created  time.Time
+	newDuty  func(*session) duty // makes the part of a session that belongs to the mode
 
-	mu         sync.Mutex
-	started    bool
-	stopping   bool
-	registrees map[string]int64 // cores, by executor
-	lead       LeaderStatus
-	held       map[Reason]uint64
-	problem    error
-	mesos      Mesos // of the subscription under way
+	mu       sync.Mutex
+	started  bool
+	stopping bool
+	lead     LeaderStatus
+	held     map[Reason]uint64
+	problem  error
+	mesos    Mesos // of the subscription under way
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -52,14 +58,18 @@ func New(cfg Config) (*Coarse, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Coarse{
-		cfg: cfg, settings: settings, m: m, created: cfg.Clock(),
-		registrees: make(map[string]int64), held: make(map[Reason]uint64),
-	}, nil
+	c := &Coarse{registrees: make(map[string]int64)}
+	c.init(cfg, settings, m)
+	c.newDuty = func(s *session) duty { return &coarseDuty{session: s, shuffles: newShuffles(&c.application)} }
+	return c, nil
+}
+
+func (c *application) init(cfg Config, settings *Settings, m *metrics) {
+	c.cfg, c.settings, c.m, c.created, c.held = cfg, settings, m, cfg.Clock(), make(map[Reason]uint64)
 }
 
 // Settings of the application. They must not be changed.
-func (c *Coarse) Settings() *Settings { return c.settings }
+func (c *application) Settings() *Settings { return c.settings }
 
 // Start registers the application, in the log and then, through whichever node
 // leads, with Mesos, and returns when that is done. It must be called on every
@@ -68,6 +78,14 @@ func (c *Coarse) Settings() *Settings { return c.settings }
 // Errors: ErrStopped, ErrFrameworkRemoved, those of the log, that of ctx, with the
 // reason why Mesos was not reached where it is known.
 func (c *Coarse) Start(ctx context.Context) error {
+	return c.start(ctx, c.follow, &fsmpb.RegisterApp{
+		AppId: c.cfg.AppID, Name: c.settings.AppName, User: c.settings.User, FrameworkId: c.settings.Framework.ID,
+		MaxAgentFailures: MaxAgentFailures, ExcludeMs: c.settings.ExcludeFor.Milliseconds(),
+		Totals: []*fsm.ProfileTotal{{Total: c.settings.InitialTotal}},
+	})
+}
+
+func (c *application) start(ctx context.Context, follow func(context.Context), register *fsmpb.RegisterApp) error {
 	c.mu.Lock()
 	if c.started {
 		c.mu.Unlock()
@@ -78,17 +96,12 @@ func (c *Coarse) Start(ctx context.Context) error {
 	c.cancel = cancel
 	c.mu.Unlock()
 
-	c.work.Go(func() { c.follow(run) })
-	_, err := c.resolve(ctx, fsm.NumberRegisterApp, &fsmpb.RegisterApp{
-		AppId: c.cfg.AppID, Name: c.settings.AppName, User: c.settings.User, FrameworkId: c.settings.Framework.ID,
-		MaxAgentFailures: MaxAgentFailures, ExcludeMs: c.settings.ExcludeFor.Milliseconds(),
-		Totals: []*fsm.ProfileTotal{{Total: c.settings.InitialTotal}},
-	})
-	if err != nil {
+	c.work.Go(func() { follow(run) })
+	if _, err := c.resolve(ctx, fsm.NumberRegisterApp, register); err != nil {
 		return err
 	}
 	c.work.Go(func() {
-		if err := c.cfg.Log.RunWhileLeader(run, &leader{Coarse: c}); err != nil && !errors.Is(err, context.Canceled) {
+		if err := c.cfg.Log.RunWhileLeader(run, &leader{application: c}); err != nil && !errors.Is(err, context.Canceled) {
 			c.cfg.Logger.Error("this node leads no more", "error", err)
 		}
 	})
@@ -110,17 +123,17 @@ func (c *Coarse) Start(ctx context.Context) error {
 // lasts or until the application is over. It is for whoever runs many applications
 // on one log, and must run on the leader alone, once at a time; Start does all of
 // it for one.
-func (c *Coarse) Lead(ctx context.Context) {
+func (c *application) Lead(ctx context.Context) {
 	c.mu.Lock()
 	c.held, c.problem = make(map[Reason]uint64), nil
 	c.mu.Unlock()
 	c.setLead(LeaderStatus{Leading: true})
 	defer c.setLead(LeaderStatus{})
-	(&leader{Coarse: c, ends: true}).run(ctx)
+	(&leader{application: c, ends: true}).run(ctx)
 }
 
 // await waits until the application on this node is as wanted.
-func (c *Coarse) await(ctx context.Context, ok func(*fsm.App) (bool, error)) error {
+func (c *application) await(ctx context.Context, ok func(*fsm.App) (bool, error)) error {
 	feed := c.cfg.Feed
 	for {
 		_, _, wake := feed.Since(feed.Next(), 0)
@@ -137,9 +150,9 @@ func (c *Coarse) await(ctx context.Context, ok func(*fsm.App) (bool, error)) err
 	}
 }
 
-func (c *Coarse) app() (*fsm.App, bool) { return c.cfg.State.App(c.cfg.AppID) }
+func (c *application) app() (*fsm.App, bool) { return c.cfg.State.App(c.cfg.AppID) }
 
-func (c *Coarse) registered() bool {
+func (c *application) registered() bool {
 	_, found := c.app()
 	return found
 }
@@ -149,7 +162,7 @@ func (c *Coarse) registered() bool {
 // is torn down, which the leader does, whoever that is by then. Stop returns when
 // that is done, and Close is done too. Later calls are ignored; after an error it may
 // be called again.
-func (c *Coarse) Stop(ctx context.Context) error {
+func (c *application) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	again := c.stopping
 	c.stopping = true
@@ -174,7 +187,7 @@ func (c *Coarse) Stop(ctx context.Context) error {
 
 // Close ends what runs on this node and leaves the application to the others, or
 // to a later Start: its executors stay. It may be called more than once.
-func (c *Coarse) Close() {
+func (c *application) Close() {
 	c.mu.Lock()
 	cancel := c.cancel
 	c.mu.Unlock()
@@ -186,7 +199,7 @@ func (c *Coarse) Close() {
 
 // ApplicationID is the framework id. Before the application is registered it is a
 // stand-in, with a warning in the log, as in Spark.
-func (c *Coarse) ApplicationID() string {
+func (c *application) ApplicationID() string {
 	if a, found := c.app(); found && a.Framework.ID != "" {
 		return a.Framework.ID
 	}
@@ -340,7 +353,7 @@ func ofLog(err error) bool {
 }
 
 // framework is what to subscribe as.
-func (c *Coarse) framework(id string) mesosutil.DriverFramework {
+func (c *application) framework(id string) mesosutil.DriverFramework {
 	f := c.settings.Framework
 	f.ID = id
 	return f

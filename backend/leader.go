@@ -20,7 +20,7 @@ type LeaderStatus struct {
 
 // leader is the part of a backend that acts while its node leads.
 type leader struct {
-	*Coarse
+	*application
 	ends      bool // with the application, and not only with the leadership
 	cancel    context.CancelFunc
 	done      chan struct{}
@@ -51,7 +51,7 @@ func (l *leader) Revoke() {
 	l.cancel = nil
 }
 
-func (c *Coarse) setLead(s LeaderStatus) {
+func (c *application) setLead(s LeaderStatus) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lead = s
@@ -149,7 +149,7 @@ func (l *leader) takeOverAgain(lasted time.Duration) bool {
 	return l.takeovers <= 3
 }
 
-func (c *Coarse) frameworkEvent(ctx context.Context, e *fsmpb.FrameworkEvent) error {
+func (c *application) frameworkEvent(ctx context.Context, e *fsmpb.FrameworkEvent) error {
 	r, err := c.propose(ctx, fsm.NumberAppFrameworkEvent, &fsmpb.AppFrameworkEvent{AppId: c.cfg.AppID, Event: e})
 	if err == nil {
 		err = fsm.ResultError(r)

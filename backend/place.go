@@ -38,7 +38,7 @@ type reviving struct {
 }
 
 // place uses the offers at hand.
-func (s *session) place(ctx context.Context) error {
+func (s *coarseDuty) place(ctx context.Context) error {
 	a, found := s.app()
 	if !found {
 		return nil
@@ -72,7 +72,7 @@ func (s *session) place(ctx context.Context) error {
 	return nil
 }
 
-func (s *session) measure() {
+func (s *coarseDuty) measure() {
 	for i := range s.offers {
 		s.largest.cores = max(s.largest.cores, mesosutil.ScalarSum(s.offers[i].Resources, "cpus"))
 		s.largest.mem = max(s.largest.mem, mesosutil.ScalarSum(s.offers[i].Resources, "mem"))
@@ -82,21 +82,34 @@ func (s *session) measure() {
 // adjustOffers revives where kept offers may be of use, and suppresses where none
 // have been for a while. Upstream revives at every end of an executor, whether it
 // is to be replaced or not, and never for a raised total.
-func (s *session) adjustOffers(ctx context.Context, d *decision) {
+func (s *coarseDuty) adjustOffers(ctx context.Context, d *decision) {
 	r := &s.reviving
 	now := s.cfg.Clock()
-	if at := s.reviving.at; !at.IsZero() {
-		if !now.Before(at) {
-			s.reviving.at, r.wanted = time.Time{}, true
-		} else {
-			s.wakeBy(at)
-		}
-	}
+	s.reviveAt(now)
 	if d.App.Stopped || !d.wantsAny() || d.cores >= s.settings.MaxCores {
 		s.quiet(ctx, now)
 		return
 	}
 	r.idleSince = time.Time{}
+	s.revive(ctx, now)
+}
+
+func (s *session) reviveAt(now time.Time) {
+	r := &s.reviving
+	if r.at.IsZero() {
+		return
+	}
+	if now.Before(r.at) {
+		s.wakeBy(r.at)
+		return
+	}
+	r.at, r.wanted = time.Time{}, true
+}
+
+// revive asks for the offers that Mesos keeps back, where that is of use, and not
+// too often.
+func (s *session) revive(ctx context.Context, now time.Time) {
+	r := &s.reviving
 	if !r.wanted || !r.held && !r.suppressed {
 		r.wanted = false
 		return
@@ -132,7 +145,7 @@ func (s *session) quiet(ctx context.Context, now time.Time) {
 }
 
 // carryOut turns a plan into intents, and committed intents into ACCEPTs.
-func (s *session) carryOut(ctx context.Context, a *fsm.App, plan Plan) error {
+func (s *coarseDuty) carryOut(ctx context.Context, a *fsm.App, plan Plan) error {
 	for _, d := range plan.Declines {
 		refuse := time.Duration(mesosDefault)
 		if d.Refuse != nil {
@@ -141,7 +154,7 @@ func (s *session) carryOut(ctx context.Context, a *fsm.App, plan Plan) error {
 		if s.cfg.Logger.Enabled(ctx, slog.LevelDebug) {
 			s.cfg.Logger.Debug(mesosutil.DeclineText(d.offer, string(d.Reason), d.Refuse))
 		}
-		s.decline(ctx, d.OfferID, refuse)
+		s.decline(ctx, refuse, d.OfferID)
 		s.m.declines.WithLabelValues(string(d.Reason)).Inc()
 	}
 	tasks, err := s.tasks(a, plan)
@@ -149,7 +162,7 @@ func (s *session) carryOut(ctx context.Context, a *fsm.App, plan Plan) error {
 		s.cfg.Logger.Error("no executor can be built", "error", err)
 		s.setProblem(err)
 		for _, acc := range plan.Accepts {
-			s.decline(ctx, acc.OfferID, s.settings.Refuse.Offer)
+			s.decline(ctx, s.settings.Refuse.Offer, acc.OfferID)
 		}
 		return nil
 	}
@@ -173,7 +186,7 @@ func (s *session) carryOut(ctx context.Context, a *fsm.App, plan Plan) error {
 
 // tasks are built before their intents are committed: one that cannot be built is
 // none to launch.
-func (s *session) tasks(a *fsm.App, plan Plan) ([][]mesos.TaskInfo, error) {
+func (s *coarseDuty) tasks(a *fsm.App, plan Plan) ([][]mesos.TaskInfo, error) {
 	out := make([][]mesos.TaskInfo, len(plan.Accepts))
 	for i, acc := range plan.Accepts {
 		for n := range acc.Launches {
@@ -190,7 +203,7 @@ func (s *session) tasks(a *fsm.App, plan Plan) ([][]mesos.TaskInfo, error) {
 
 // commit commits the intents of all accepts as one entry. It returns the task ids
 // that may be launched.
-func (s *session) commit(ctx context.Context, a *fsm.App, plan Plan) (map[string]bool, error) {
+func (s *coarseDuty) commit(ctx context.Context, a *fsm.App, plan Plan) (map[string]bool, error) {
 	body := &fsmpb.LaunchExecutors{AppId: a.ID}
 	for _, acc := range plan.Accepts {
 		for _, l := range acc.Launches {
@@ -218,19 +231,27 @@ func (s *session) commit(ctx context.Context, a *fsm.App, plan Plan) (map[string
 }
 
 // accept sends those tasks of an offer whose intents are committed.
-func (s *session) accept(ctx context.Context, acc Accept, tasks []mesos.TaskInfo, committed map[string]bool) error {
-	tasks = slices.DeleteFunc(tasks, func(t mesos.TaskInfo) bool { return !committed[t.TaskID.Value] })
+func (s *coarseDuty) accept(ctx context.Context, acc Accept, tasks []mesos.TaskInfo, committed map[string]bool) error {
+	return s.send(ctx, []string{acc.OfferID}, acc.AgentID, acc.Host, only(tasks, committed), mesosDefault)
+}
+
+func only(tasks []mesos.TaskInfo, committed map[string]bool) []mesos.TaskInfo {
+	return slices.DeleteFunc(tasks, func(t mesos.TaskInfo) bool { return !committed[t.TaskID.Value] })
+}
+
+// send launches tasks whose intents are committed on offers of one agent.
+func (s *session) send(ctx context.Context, offers []string, agentID, host string, tasks []mesos.TaskInfo, refuse time.Duration) error {
 	if len(tasks) == 0 {
-		s.decline(ctx, acc.OfferID, 0)
+		s.decline(ctx, 0, offers...)
 		return nil
 	}
 	s.reviving.held = true
-	err := s.mesos.Accept(ctx, []string{acc.OfferID}, tasks, mesosDefault)
+	err := s.mesos.Accept(ctx, offers, tasks, refuse)
 	var call *mesosutil.CallError
 	switch {
 	case err == nil:
 		for i := range tasks {
-			s.cfg.Logger.Info("executor launched", "executor", tasks[i].TaskID.Value, "agent", acc.AgentID, "host", acc.Host)
+			s.cfg.Logger.Info("launched", "task", tasks[i].TaskID.Value, "agent", agentID, "host", host)
 		}
 		return nil
 	case ctx.Err() != nil:
@@ -238,12 +259,12 @@ func (s *session) accept(ctx context.Context, acc Accept, tasks []mesos.TaskInfo
 	case !errors.As(err, &call) || !call.NoEffect():
 		// Only another subscription makes sure that it does not arrive any more;
 		// Mesos is asked after that.
-		s.cfg.Logger.Warn("nobody knows whether mesos took a launch; subscribing again to be sure", "agent", acc.AgentID, "error", err)
+		s.cfg.Logger.Warn("nobody knows whether mesos took a launch; subscribing again to be sure", "agent", agentID, "error", err)
 		return errFence
 	}
-	s.cfg.Logger.Info("launch was not taken", "agent", acc.AgentID, "error", err)
-	s.decline(ctx, acc.OfferID, 0) // Mesos may still count it as offered to us
-	return s.undo(ctx, acc.AgentID, tasks, err)
+	s.cfg.Logger.Info("launch was not taken", "agent", agentID, "error", err)
+	s.decline(ctx, 0, offers...) // Mesos may still count them as offered to us
+	return s.undo(ctx, agentID, tasks, err)
 }
 
 // undo records that executors were never sent.
@@ -259,14 +280,14 @@ func (s *session) undo(ctx context.Context, agentID string, tasks []mesos.TaskIn
 	return err
 }
 
-// decline gives an offer back. One that fails is lost to others until the
-// subscription ends or Mesos takes it back; it is tried once more.
-func (s *session) decline(ctx context.Context, offerID string, refuse time.Duration) {
+// decline gives offers back. Those of a call that fails are lost to others until
+// the subscription ends or Mesos takes them back; it is tried once more.
+func (s *session) decline(ctx context.Context, refuse time.Duration, offers ...string) {
 	s.reviving.held = true
 	for range 2 {
-		if err := s.mesos.Decline(ctx, []string{offerID}, refuse); err == nil || ctx.Err() != nil {
+		if err := s.mesos.Decline(ctx, offers, refuse); err == nil || ctx.Err() != nil {
 			return
 		}
 	}
-	s.cfg.Logger.Debug("an offer was not declined", "offer", offerID)
+	s.cfg.Logger.Debug("offers were not declined", "offers", offers)
 }

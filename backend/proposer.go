@@ -14,7 +14,7 @@ import (
 )
 
 // propose writes a command a single time.
-func (c *Coarse) propose(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
+func (c *application) propose(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
 	data, err := fsm.Encode(n, c.stamp(), body)
 	if err != nil {
 		return nil, err
@@ -22,11 +22,11 @@ func (c *Coarse) propose(ctx context.Context, n fsm.Number, body proto.Message) 
 	return c.send(ctx, data)
 }
 
-func (c *Coarse) stamp() fsm.Stamp {
+func (c *application) stamp() fsm.Stamp {
 	return fsm.Stamp{RequestID: fsm.RequestID(uuid.New()), TimeMs: c.cfg.Clock().UnixMilli()}
 }
 
-func (c *Coarse) send(ctx context.Context, data []byte) (*fsmpb.Result, error) {
+func (c *application) send(ctx context.Context, data []byte) (*fsmpb.Result, error) {
 	out, err := c.cfg.Log.Propose(ctx, data)
 	if err != nil {
 		return nil, err
@@ -35,14 +35,14 @@ func (c *Coarse) send(ctx context.Context, data []byte) (*fsmpb.Result, error) {
 }
 
 // request is resolve for at most Config.RequestWait.
-func (c *Coarse) request(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
+func (c *application) request(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestWait)
 	defer cancel()
 	return c.resolve(ctx, n, body)
 }
 
 // resolve writes a command until its outcome is known, or ctx ends.
-func (c *Coarse) resolve(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
+func (c *application) resolve(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
 	r, err := propose.Until(ctx, c.cfg.Log, n, c.stamp(), body)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (c *Coarse) resolve(ctx context.Context, n fsm.Number, body proto.Message) 
 }
 
 // refusal is a refused result as an error that a caller can act on.
-func (c *Coarse) refusal(r *fsmpb.Result) error {
+func (c *application) refusal(r *fsmpb.Result) error {
 	err := fsm.ResultError(r)
 	if err == nil {
 		return nil

@@ -55,6 +55,7 @@ func (s *session) recorded(ctx context.Context, st *mesos.TaskStatus, res *fsmpb
 	}
 	s.cfg.Logger.Info(fmt.Sprintf("Mesos task %s is now %s", task, st.GetState()), "reason", reason,
 		"message", st.GetMessage(), "outcome", code.String())
+	s.duty.recorded(st, res)
 	if len(st.UUID) > 0 {
 		if err := s.mesos.Acknowledge(ctx, agent, task, st.UUID); err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Debug("status was not acknowledged; mesos sends it again", "task", task, "error", err)

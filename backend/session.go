@@ -46,27 +46,24 @@ type session struct {
 	next   uint64    // change of the feed
 	wakeAt time.Time // the next step is due then, whatever comes
 
-	launching     bool
-	localitySince time.Time
-	largest       room
-
 	reviving  reviving
 	kills     kills
 	questions questions
-	shuffles  *shuffles
 	ending    bool // the framework is being torn down
+
+	duty duty
 }
 
 func newSession(l *leader, m Mesos) *session {
 	s := &session{leader: l, mesos: m, next: l.cfg.Feed.Next()}
-	s.shuffles = newShuffles(l.Coarse)
+	s.duty = l.newDuty(s)
 	s.rescan()
 	return s
 }
 
 // run lasts until ctx ends or Mesos ends the driver for good.
 func (s *session) run(ctx context.Context) error {
-	defer s.shuffles.close()
+	defer s.duty.close()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		if err := s.mesos.Run(ctx); err != nil {
@@ -163,6 +160,7 @@ func (s *session) handle(ctx context.Context, ev mesosutil.Event) error {
 		if e.ExecutorID == "" {
 			s.cfg.Logger.Info("Mesos agent lost: " + e.AgentID)
 		}
+		s.duty.failed(e)
 	case mesosutil.EventError:
 		s.cfg.Logger.Error("Mesos error: " + e.Message)
 	}
@@ -183,7 +181,7 @@ func (s *session) onSubscribed(ctx context.Context, e mesosutil.EventSubscribed)
 	s.reviving = reviving{}
 	s.questions.begin(s)
 	s.kills.again(s.cfg.KillAgain)
-	return nil
+	return s.duty.ready(ctx)
 }
 
 func (s *session) forgetOffer(id string) {
@@ -203,14 +201,10 @@ func (s *session) look(ctx context.Context, changes []fsm.Change) error {
 			continue
 		}
 		switch {
-		case c.Kind == fsm.ChangeApp && c.Event == "totals":
-			s.localitySince = s.cfg.Clock()
-			s.reviving.wanted = true
-			if err := s.cfg.failpoint(ctx, FailTotalsCommitted); err != nil {
+		case c.Kind == fsm.ChangeApp:
+			if err := s.duty.appChanged(ctx, c); err != nil {
 				return err
 			}
-		case c.Kind == fsm.ChangeApp && c.Event == "admit":
-			s.reviving.wanted = true
 		case c.Executor != nil:
 			s.changed(c.Executor, c.Event)
 		}
@@ -223,16 +217,12 @@ func (s *session) changed(e *fsm.Executor, event string) {
 	switch {
 	case e.State.Terminal():
 		s.reviving.wanted = true // what it held is free, and it may have to be replaced
-		if a, found := s.app(); found && a.Excluded(e.AgentID, "", e.EndedMs) != nil && e.State != fsm.ExecutorKilled && e.State != fsm.ExecutorFinished {
-			s.cfg.Logger.Warn("Excluding Mesos agent " + e.AgentID + " due to too many failures; is Spark installed on it?")
-		}
 	case e.State == fsm.ExecutorDraining:
 		s.kills.add(e.TaskID(), e.AgentID, s.cfg.KillAgain, false)
 	case event == fsm.EventLaunch:
 		s.questions.ask(e, s.cfg.Clock().Add(s.cfg.LaunchQuiet), s.cfg.ReconcileAgain)
-	case e.State == fsm.ExecutorRunning:
-		s.shuffles.running(e)
 	}
+	s.duty.executorChanged(e, event)
 }
 
 // rescan notes what there is in the state, for a new session and after changes
@@ -243,6 +233,7 @@ func (s *session) rescan() {
 		s.changed(e, "")
 		return true
 	})
+	s.duty.rescanned()
 }
 
 // step does all there is to do at this moment.
@@ -257,7 +248,7 @@ func (s *session) step(ctx context.Context) error {
 		}
 		return nil
 	}
-	for _, part := range []func(context.Context) error{s.place, s.kill, s.reconcile, s.finish} {
+	for _, part := range []func(context.Context) error{s.duty.place, s.kill, s.reconcile, s.finish} {
 		if err := part(ctx); err != nil {
 			return err
 		}

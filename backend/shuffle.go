@@ -26,14 +26,14 @@ type ShuffleRegistrar interface {
 // the agent as registered before it knows; here it is done beside the session and
 // tried until it holds.
 type shuffles struct {
-	c      *Coarse
+	c      *application
 	ctx    context.Context
 	cancel context.CancelFunc
 	hosts  map[string]bool // by agent id
 	work   sync.WaitGroup
 }
 
-func newShuffles(c *Coarse) *shuffles {
+func newShuffles(c *application) *shuffles {
 	s := &shuffles{c: c, hosts: make(map[string]bool)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s

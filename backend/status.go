@@ -27,10 +27,10 @@ type Status struct {
 }
 
 // Status of the application.
-func (c *Coarse) Status() Status { return c.StatusIn(c.cfg.State.View()) }
+func (c *application) Status() Status { return c.StatusIn(c.cfg.State.View()) }
 
 // StatusIn is Status as of a view.
-func (c *Coarse) StatusIn(v *fsm.View) Status {
+func (c *application) StatusIn(v *fsm.View) Status {
 	c.mu.Lock()
 	out := Status{LeaderStatus: c.lead, HeldBack: maps.Clone(c.held), Problem: c.problem}
 	if c.lead.Leading && !c.lead.Subscribed && c.mesos != nil {
@@ -60,7 +60,7 @@ func (c *Coarse) StatusIn(v *fsm.View) Status {
 
 // Executors of the application: those that live, and the latest that are over, in
 // the order of their numbers.
-func (c *Coarse) Executors() []*fsm.Executor {
+func (c *application) Executors() []*fsm.Executor {
 	var out []*fsm.Executor
 	c.cfg.State.View().Executors(c.cfg.AppID, func(e *fsm.Executor) bool {
 		out = append(out, e)
@@ -69,14 +69,14 @@ func (c *Coarse) Executors() []*fsm.Executor {
 	return out
 }
 
-func (c *Coarse) setProblem(err error) {
+func (c *application) setProblem(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.problem = err
 }
 
 // tally counts what held offers back.
-func (s *session) tally(a *fsm.App, plan Plan) {
+func (s *coarseDuty) tally(a *fsm.App, plan Plan) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range plan.Declines {

@@ -16,7 +16,7 @@ type ExecutorEvent struct {
 // Watch calls visit for each live executor and then for each change of one, in
 // order, until ctx ends or visit returns an error, which it returns. A watcher
 // that falls far behind is given the live ones again.
-func (c *Coarse) Watch(ctx context.Context, visit func(ExecutorEvent) error) error {
+func (c *application) Watch(ctx context.Context, visit func(ExecutorEvent) error) error {
 	feed := c.cfg.State.Feed() // with the numbers that a View knows
 	for lost := true; ; {
 		var next uint64
