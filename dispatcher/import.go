@@ -7,6 +7,8 @@ import (
 	"math"
 	"sort"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/launch"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpb"
@@ -51,33 +53,126 @@ type ImportOutcome struct {
 	Warnings []string
 }
 
-// Import takes over a driver of another dispatcher, whose framework has this id.
-// With dryRun nothing is changed: the outcome is what it would be as far as this
-// node can tell. The error is one of the log; outcomes that concern the driver
-// are in the ImportOutcome.
+// The bounds of one log entry of an import: a member must not be busy with one
+// for long, and a follower that lags gets it whole.
+const (
+	importBatch      = 500
+	importBatchBytes = 1 << 20
+)
+
+// Import takes over drivers of another dispatcher, whose framework has this id,
+// in their order. With dryRun nothing is changed: the outcomes are what they
+// would be as far as this node can tell.
+//
+// There is an outcome for each driver, in the order of in, unless there is an
+// error, which is one of the log: then any number of the drivers, from the front,
+// may have been taken over, and the import is to be repeated.
 //
 // Drivers are queued in the order in which they are imported. While an import is
 // under way nothing is launched; CompleteImport ends it.
-func (s *Service) Import(ctx context.Context, frameworkID string, in ImportedDriver, dryRun bool) (ImportOutcome, error) {
-	out := ImportOutcome{DriverID: in.ID}
-	cmd, warnings, err := s.importCommand(frameworkID, in)
+func (s *Service) Import(ctx context.Context, frameworkID string, in []ImportedDriver, dryRun bool) ([]ImportOutcome, error) {
+	out := make([]ImportOutcome, len(in))
+	batch := importing{s: s}
+	for i := range in {
+		out[i].DriverID = in[i].ID
+		cmd, warnings, err := s.importCommand(frameworkID, in[i])
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
+		out[i].Warnings = warnings
+		if dryRun {
+			out[i].Known, out[i].Err = s.tryImport(frameworkID, in[i].ID)
+			continue
+		}
+		if err := batch.add(ctx, cmd, &out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, batch.flush(ctx)
+}
+
+// importing gathers drivers for one log entry.
+type importing struct {
+	s     *Service
+	cmd   fsmpb.ImportDrivers
+	bytes int
+	out   []*ImportOutcome // of the drivers in cmd
+}
+
+// add takes a driver in, and writes out those before it where they are enough.
+func (b *importing) add(ctx context.Context, d *fsmpb.ImportDriver, out *ImportOutcome) error {
+	size := proto.Size(d)
+	if len(b.out) == importBatch || len(b.out) > 0 && b.bytes+size > importBatchBytes {
+		if err := b.flush(ctx); err != nil {
+			return err
+		}
+	}
+	b.cmd.Drivers, b.out, b.bytes = append(b.cmd.Drivers, d), append(b.out, out), b.bytes+size
+	return nil
+}
+
+// flush writes one log entry and waits for its outcome: the next one must not
+// overtake it.
+func (b *importing) flush(ctx context.Context) error {
+	if len(b.out) == 0 {
+		return nil
+	}
+	results, err := b.propose(ctx)
 	if err != nil {
-		out.Err = err
-		return out, nil
+		return err
 	}
-	out.Warnings = warnings
-	if dryRun {
-		out.Known, out.Err = s.tryImport(frameworkID, in.ID)
-		return out, nil
+	if len(results) != len(b.out) {
+		return fmt.Errorf("import: the log answered for %d of %d drivers", len(results), len(b.out))
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.SubmitWait)
+	for i, o := range b.out {
+		code := fsm.Code(results[i].Code)
+		o.Known = code == fsm.CodeUnchanged
+		if code.Refused() {
+			o.Err = &fsm.RefusedError{Code: code, Message: results[i].Message}
+		}
+	}
+	b.cmd.Drivers, b.out, b.bytes = nil, nil, 0
+	return nil
+}
+
+// propose falls back to one entry a driver while a member of the cluster does not
+// know the command for several.
+func (b *importing) propose(ctx context.Context) ([]*fsmpb.ImportResult, error) {
+	if b.s.everyMemberKnows(fsm.NumberImportDrivers) {
+		r, err := b.resolve(ctx, fsm.NumberImportDrivers, &b.cmd)
+		if err == nil {
+			err = fsm.ResultError(r)
+		}
+		return r.GetImports(), err
+	}
+	var all []*fsmpb.ImportResult
+	for _, d := range b.cmd.Drivers {
+		r, err := b.resolve(ctx, fsm.NumberImportDriver, d)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &fsmpb.ImportResult{Code: r.Code, Message: r.Message})
+	}
+	return all, nil
+}
+
+func (b *importing) resolve(ctx context.Context, n fsm.Number, body proto.Message) (*fsmpb.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.s.cfg.SubmitWait)
 	defer cancel()
-	r, err := s.prop.resolve(ctx, fsm.NumberImportDriver, s.prop.stamp(requestID("", ""), 0), cmd)
-	if err != nil {
-		return out, err
-	}
-	out.Known, out.Err = fsm.Code(r.Code) == fsm.CodeUnchanged, fsm.ResultError(r)
-	return out, nil
+	return b.s.prop.resolve(ctx, n, b.s.prop.stamp(requestID("", ""), 0), body)
+}
+
+// everyMemberKnows tells whether a command may be written: the members say in the
+// log what they know.
+func (s *Service) everyMemberKnows(n fsm.Number) bool {
+	knows, members := true, 0
+	s.state.View().Nodes(func(m *fsm.Node) bool {
+		members++
+		knows = m.CommandVersion >= n.Since()
+		return knows
+	})
+	return knows && members > 0
 }
 
 // tryImport is what Apply would say, from the state of this node.

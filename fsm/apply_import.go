@@ -1,6 +1,10 @@
 package fsm
 
-import "github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpb"
+import (
+	"fmt"
+
+	"github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpb"
+)
 
 // EventImport is the change that takes over a driver of another dispatcher. It
 // is no event of the lifecycle: it only ever makes a driver.
@@ -10,27 +14,47 @@ const EventImport = "import"
 // at; at one a minute it takes two years to get there.
 const maxImportedAttempt = 1 << 20
 
-// applyImportDriver takes over a driver. Imports end with the first subscription
-// of the framework: from then on a driver that is not known here may have run to
-// its end and been forgotten, and importing it would run it again.
 func applyImportDriver(t *txn, c *fsmpb.ImportDriver) *fsmpb.Result {
+	code, message := t.importDriver(c)
+	r := &fsmpb.Result{Code: uint32(code), Message: message}
+	if !code.Refused() {
+		r.DriverId = c.Driver.DriverId
+	}
+	return r
+}
+
+// applyImportDrivers takes over drivers, each on its own: one that is refused
+// does not hold up those behind it.
+func applyImportDrivers(t *txn, c *fsmpb.ImportDrivers) *fsmpb.Result {
+	r := ok()
+	for _, d := range c.Drivers {
+		code, message := t.importDriver(d)
+		r.Imports = append(r.Imports, &fsmpb.ImportResult{Code: uint32(code), Message: message})
+	}
+	return r
+}
+
+// importDriver takes over a driver. Imports end with the first subscription of
+// the framework: from then on a driver that is not known here may have run to
+// its end and been forgotten, and importing it would run it again.
+func (t *txn) importDriver(c *fsmpb.ImportDriver) (Code, string) {
 	if why := invalidImport(c); why != "" {
-		return refuse(CodeMalformed, "%s", why)
+		return CodeMalformed, why
 	}
 	fw := t.s.framework
 	if fw.ID != "" && fw.ID != c.FrameworkId {
-		return refuse(CodeFrameworkID, "framework %s is committed; %s is another one", fw.ID, c.FrameworkId)
+		return CodeFrameworkID, fmt.Sprintf("framework %s is committed; %s is another one", fw.ID, c.FrameworkId)
 	}
 	if _, known := t.t.drivers.Get(c.Driver.DriverId); known {
-		return &fsmpb.Result{Code: uint32(CodeUnchanged), DriverId: c.Driver.DriverId}
+		return CodeUnchanged, ""
 	}
 	if fw.State != FrameworkNew {
-		return refuse(CodeConflict, "driver %s is not known here and is not taken over: the framework is %s, "+
+		return CodeConflict, fmt.Sprintf("driver %s is not known here and is not taken over: the framework is %s, "+
 			"and since its first subscription the driver may have ended and been forgotten", c.Driver.DriverId, fw.State)
 	}
 	if fw.ID == "" {
 		if t.t.drivers.Len() > 0 || t.s.nextFinish > 1 {
-			return refuse(CodeConflict, "drivers are taken over by a new cluster only, and this one has had drivers of its own")
+			return CodeConflict, "drivers are taken over by a new cluster only, and this one has had drivers of its own"
 		}
 		t.s.framework.ID, t.s.framework.SinceMs = c.FrameworkId, t.timeMs
 		t.emit(Change{Kind: ChangeFramework, ID: c.FrameworkId, Event: EventImport, From: string(fw.State), To: string(fw.State)})
@@ -39,7 +63,7 @@ func applyImportDriver(t *txn, c *fsmpb.ImportDriver) *fsmpb.Result {
 	t.s.nextSeq++
 	t.enter(d)
 	t.changed(d, EventImport, "", c.TaskId)
-	return &fsmpb.Result{DriverId: d.ID}
+	return CodeOK, ""
 }
 
 // invalidImport is empty, or why a driver cannot be taken over.

@@ -27,6 +27,7 @@ const (
 	NumberUpsertNode     Number = 8
 	NumberRemoveNode     Number = 9
 	NumberImportDriver   Number = 10
+	NumberImportDrivers  Number = 11
 
 	NumberRegisterApp            Number = 64
 	NumberAppFrameworkEvent      Number = 65
@@ -82,6 +83,7 @@ func init() {
 	register(NumberUpsertNode, "upsert node", 1, applyUpsertNode)
 	register(NumberRemoveNode, "remove node", 1, applyRemoveNode)
 	register(NumberImportDriver, "import driver", 1, applyImportDriver)
+	register(NumberImportDrivers, "import drivers", 2, applyImportDrivers)
 
 	register(NumberRegisterApp, "register app", 1, applyRegisterApp)
 	register(NumberAppFrameworkEvent, "app framework event", 1, applyAppFrameworkEvent)

@@ -27,14 +27,14 @@ func (n *node) untouched(do func()) {
 func TestEveryCommandNumberIsRegisteredOnce(t *testing.T) {
 	want := map[Number]string{
 		1: "submit driver", 2: "kill driver", 3: "launch drivers", 4: "reject driver", 5: "record statuses",
-		6: "set policy", 7: "framework event", 8: "upsert node", 9: "remove node", 10: "import driver",
+		6: "set policy", 7: "framework event", 8: "upsert node", 9: "remove node", 10: "import driver", 11: "import drivers",
 		64: "register app", 65: "app framework event", 66: "set totals", 67: "launch executors",
 		68: "record executor statuses", 69: "kill executors", 70: "exclude host", 71: "stop app",
 		72: "host app", 73: "keep app", 74: "expire app",
 		80: "launch tasks", 81: "end agent executor",
 	}
 	since := func(n Number) uint32 {
-		if n > 71 {
+		if n > 71 || n == 11 {
 			return 2
 		}
 		return 1

@@ -138,3 +138,31 @@ func TestAnImportThatMakesNoSenseIsRefused(t *testing.T) {
 		t.Error("a refused import changed the state")
 	}
 }
+
+func TestDriversOfOneImportAreTakenOverInOrderWhateverBecomesOfOne(t *testing.T) {
+	n := newNode(t)
+	bad := importOf("bad", DriverFinished, 0)
+	batch := &fsmpb.ImportDrivers{Drivers: []*fsmpb.ImportDriver{
+		importOf("b", DriverQueued, 0), bad, importOf("a", DriverQueued, 0), importOf("b", DriverQueued, 0),
+	}}
+	for round, want := range [][]Code{{CodeOK, CodeMalformed, CodeOK, CodeUnchanged}, {CodeUnchanged, CodeMalformed, CodeUnchanged, CodeUnchanged}} {
+		r := n.ok(NumberImportDrivers, batch)
+		if len(r.Imports) != len(want) {
+			t.Fatalf("%d results", len(r.Imports))
+		}
+		for i, w := range want {
+			if Code(r.Imports[i].Code) != w {
+				t.Errorf("round %d, driver %d: %s, want %s", round, i, Code(r.Imports[i].Code), w)
+			}
+		}
+	}
+	var queue []string
+	n.s.View().Waiting(func(d *Driver) bool { queue = append(queue, d.ID); return true })
+	if strings.Join(queue, " ") != "b a" {
+		t.Errorf("queue is %v", queue)
+	}
+	if n.ok(NumberImportDrivers, &fsmpb.ImportDrivers{}).Imports != nil || n.s.Framework().ID != "fw" {
+		t.Error("an import of nothing did something")
+	}
+	checkInvariants(t, n.s)
+}

@@ -27,6 +27,7 @@ func small(t testing.TB) *node {
 		LaunchedMs: 43, Retries: 3, WaitS: 4, NotBeforeMs: 4300, Last: last,
 		Driver: &fsmpb.SubmitDriver{DriverId: "imported", Name: "n", Cores: 1, MemMib: 1, Supervise: true, Spec: []byte{1}, SubmittedMs: 42},
 	})
+	n.ok(NumberImportDrivers, &fsmpb.ImportDrivers{Drivers: []*fsmpb.ImportDriver{importOf("imported-too", DriverRunning, 0), {FrameworkId: "other"}}})
 	n.ok(NumberFrameworkEvent, &fsmpb.FrameworkEvent{Event: FrameworkSubscribe, FrameworkId: "fw", Master: "m:5050", Message: "hello"})
 	n.policy(func(p *Policy) { p.MaxRetries, p.BackoffResetMs, p.DedupWindow = 9, 600_000, 8 })
 	n.ok(NumberUpsertNode, &fsmpb.UpsertNode{Node: &Node{Id: "n1", RaftAddr: "h:1", RestUrl: "r", WebuiUrl: "w", Version: "1", CommandVersion: 1}})

@@ -16,7 +16,7 @@ import (
 // Importer takes over the drivers of another dispatcher. A Dispatcher that
 // implements it as well serves /v1/admin/import.
 type Importer interface {
-	Import(ctx context.Context, frameworkID string, d dispatcher.ImportedDriver, dryRun bool) (dispatcher.ImportOutcome, error)
+	Import(ctx context.Context, frameworkID string, d []dispatcher.ImportedDriver, dryRun bool) ([]dispatcher.ImportOutcome, error)
 	CompleteImport(ctx context.Context, frameworkID string) error
 }
 
@@ -35,14 +35,18 @@ func (x *exchange) importDrivers() {
 		x.fail(f)
 		return
 	}
+	drivers := make([]dispatcher.ImportedDriver, len(q.Drivers))
+	for i := range q.Drivers {
+		drivers[i] = imported(&q.Drivers[i])
+	}
+	outcomes, err := importer.Import(x.r.Context(), q.FrameworkID, drivers, q.DryRun)
+	if err != nil {
+		x.failWith(err)
+		return
+	}
 	out := api.ImportResponse{FrameworkID: q.FrameworkID, Drivers: make([]api.ImportOutcome, 0, len(q.Drivers))}
 	refused := false
-	for i := range q.Drivers {
-		o, err := importer.Import(x.r.Context(), q.FrameworkID, imported(&q.Drivers[i]), q.DryRun)
-		if err != nil {
-			x.failWith(err)
-			return
-		}
+	for _, o := range outcomes {
 		refused = refused || o.Err != nil
 		out.Drivers = append(out.Drivers, importOutcome(o))
 	}

@@ -24,23 +24,26 @@ type importing struct {
 	complete []string
 }
 
-func (n *importing) Import(_ context.Context, framework string, d dispatcher.ImportedDriver, dryRun bool) (dispatcher.ImportOutcome, error) {
+func (n *importing) Import(_ context.Context, framework string, all []dispatcher.ImportedDriver, dryRun bool) (outcomes []dispatcher.ImportOutcome, err error) {
 	if n.err != nil {
-		return dispatcher.ImportOutcome{}, n.err
+		return nil, n.err
 	}
-	out := dispatcher.ImportOutcome{DriverID: d.ID, Known: d.ID == "known"}
-	switch d.ID {
-	case "bad":
-		out.Err = &launch.InvalidError{Key: "spark.mesos.dispatcher.queue", Value: "x", Reason: "not declared"}
-	case "warned":
-		out.Warnings = []string{"careful"}
+	for _, d := range all {
+		out := dispatcher.ImportOutcome{DriverID: d.ID, Known: d.ID == "known"}
+		switch d.ID {
+		case "bad":
+			out.Err = &launch.InvalidError{Key: "spark.mesos.dispatcher.queue", Value: "x", Reason: "not declared"}
+		case "warned":
+			out.Warnings = []string{"careful"}
+		}
+		if dryRun {
+			n.trials++
+		} else {
+			n.took = append(n.took, d)
+		}
+		outcomes = append(outcomes, out)
 	}
-	if dryRun {
-		n.trials++
-	} else {
-		n.took = append(n.took, d)
-	}
-	return out, nil
+	return outcomes, nil
 }
 
 func (n *importing) CompleteImport(_ context.Context, framework string) error {

@@ -8,7 +8,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        v3.21.12
-// source: fsm.proto
+// source: fsm/fsmpb/fsm.proto
 
 package fsmpb
 
@@ -42,7 +42,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_fsm_proto_msgTypes[0]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -54,7 +54,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[0]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -67,7 +67,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{0}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Command) GetNumber() uint32 {
@@ -115,7 +115,7 @@ type KeyValue struct {
 
 func (x *KeyValue) Reset() {
 	*x = KeyValue{}
-	mi := &file_fsm_proto_msgTypes[1]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -127,7 +127,7 @@ func (x *KeyValue) String() string {
 func (*KeyValue) ProtoMessage() {}
 
 func (x *KeyValue) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[1]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -140,7 +140,7 @@ func (x *KeyValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyValue.ProtoReflect.Descriptor instead.
 func (*KeyValue) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{1}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *KeyValue) GetKey() string {
@@ -181,7 +181,7 @@ type SubmitDriver struct {
 
 func (x *SubmitDriver) Reset() {
 	*x = SubmitDriver{}
-	mi := &file_fsm_proto_msgTypes[2]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -193,7 +193,7 @@ func (x *SubmitDriver) String() string {
 func (*SubmitDriver) ProtoMessage() {}
 
 func (x *SubmitDriver) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[2]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -206,7 +206,7 @@ func (x *SubmitDriver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitDriver.ProtoReflect.Descriptor instead.
 func (*SubmitDriver) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{2}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SubmitDriver) GetIdPrefix() string {
@@ -307,6 +307,52 @@ func (x *SubmitDriver) GetSubmittedMs() int64 {
 	return 0
 }
 
+// ImportDrivers takes over drivers of another dispatcher, in this order. Each is
+// taken over, known already, or refused, whatever becomes of the others.
+type ImportDrivers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Drivers       []*ImportDriver        `protobuf:"bytes,1,rep,name=drivers,proto3" json:"drivers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportDrivers) Reset() {
+	*x = ImportDrivers{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportDrivers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportDrivers) ProtoMessage() {}
+
+func (x *ImportDrivers) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportDrivers.ProtoReflect.Descriptor instead.
+func (*ImportDrivers) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ImportDrivers) GetDrivers() []*ImportDriver {
+	if x != nil {
+		return x.Drivers
+	}
+	return nil
+}
+
 // ImportDriver takes over a driver of another dispatcher, in whatever state it
 // is. It is for a cluster that has never subscribed to Mesos: the first one
 // fixes the framework id, and the first subscription ends the import.
@@ -331,7 +377,7 @@ type ImportDriver struct {
 
 func (x *ImportDriver) Reset() {
 	*x = ImportDriver{}
-	mi := &file_fsm_proto_msgTypes[3]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +389,7 @@ func (x *ImportDriver) String() string {
 func (*ImportDriver) ProtoMessage() {}
 
 func (x *ImportDriver) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[3]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +402,7 @@ func (x *ImportDriver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportDriver.ProtoReflect.Descriptor instead.
 func (*ImportDriver) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{3}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ImportDriver) GetFrameworkId() string {
@@ -460,7 +506,7 @@ type KillDriver struct {
 
 func (x *KillDriver) Reset() {
 	*x = KillDriver{}
-	mi := &file_fsm_proto_msgTypes[4]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +518,7 @@ func (x *KillDriver) String() string {
 func (*KillDriver) ProtoMessage() {}
 
 func (x *KillDriver) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[4]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +531,7 @@ func (x *KillDriver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillDriver.ProtoReflect.Descriptor instead.
 func (*KillDriver) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{4}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *KillDriver) GetDriverId() string {
@@ -512,7 +558,7 @@ type LaunchDrivers struct {
 
 func (x *LaunchDrivers) Reset() {
 	*x = LaunchDrivers{}
-	mi := &file_fsm_proto_msgTypes[5]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +570,7 @@ func (x *LaunchDrivers) String() string {
 func (*LaunchDrivers) ProtoMessage() {}
 
 func (x *LaunchDrivers) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[5]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +583,7 @@ func (x *LaunchDrivers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchDrivers.ProtoReflect.Descriptor instead.
 func (*LaunchDrivers) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{5}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LaunchDrivers) GetLaunches() []*Launch {
@@ -561,7 +607,7 @@ type Launch struct {
 
 func (x *Launch) Reset() {
 	*x = Launch{}
-	mi := &file_fsm_proto_msgTypes[6]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -573,7 +619,7 @@ func (x *Launch) String() string {
 func (*Launch) ProtoMessage() {}
 
 func (x *Launch) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[6]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -586,7 +632,7 @@ func (x *Launch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Launch.ProtoReflect.Descriptor instead.
 func (*Launch) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{6}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Launch) GetDriverId() string {
@@ -642,7 +688,7 @@ type RejectDriver struct {
 
 func (x *RejectDriver) Reset() {
 	*x = RejectDriver{}
-	mi := &file_fsm_proto_msgTypes[7]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +700,7 @@ func (x *RejectDriver) String() string {
 func (*RejectDriver) ProtoMessage() {}
 
 func (x *RejectDriver) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[7]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +713,7 @@ func (x *RejectDriver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectDriver.ProtoReflect.Descriptor instead.
 func (*RejectDriver) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{7}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RejectDriver) GetDriverId() string {
@@ -693,7 +739,7 @@ type RecordStatuses struct {
 
 func (x *RecordStatuses) Reset() {
 	*x = RecordStatuses{}
-	mi := &file_fsm_proto_msgTypes[8]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +751,7 @@ func (x *RecordStatuses) String() string {
 func (*RecordStatuses) ProtoMessage() {}
 
 func (x *RecordStatuses) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[8]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +764,7 @@ func (x *RecordStatuses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordStatuses.ProtoReflect.Descriptor instead.
 func (*RecordStatuses) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{8}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RecordStatuses) GetStatuses() []*Status {
@@ -751,7 +797,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_fsm_proto_msgTypes[9]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +809,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[9]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +822,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{9}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Status) GetTaskId() string {
@@ -887,7 +933,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_fsm_proto_msgTypes[10]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +945,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[10]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,7 +958,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{10}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Policy) GetMaxDrivers() int32 {
@@ -990,7 +1036,7 @@ type FrameworkEvent struct {
 
 func (x *FrameworkEvent) Reset() {
 	*x = FrameworkEvent{}
-	mi := &file_fsm_proto_msgTypes[11]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1048,7 @@ func (x *FrameworkEvent) String() string {
 func (*FrameworkEvent) ProtoMessage() {}
 
 func (x *FrameworkEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[11]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1061,7 @@ func (x *FrameworkEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FrameworkEvent.ProtoReflect.Descriptor instead.
 func (*FrameworkEvent) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{11}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FrameworkEvent) GetEvent() string {
@@ -1055,7 +1101,7 @@ type UpsertNode struct {
 
 func (x *UpsertNode) Reset() {
 	*x = UpsertNode{}
-	mi := &file_fsm_proto_msgTypes[12]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1113,7 @@ func (x *UpsertNode) String() string {
 func (*UpsertNode) ProtoMessage() {}
 
 func (x *UpsertNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[12]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1126,7 @@ func (x *UpsertNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpsertNode.ProtoReflect.Descriptor instead.
 func (*UpsertNode) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{12}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpsertNode) GetNode() *Node {
@@ -1099,7 +1145,7 @@ type RemoveNode struct {
 
 func (x *RemoveNode) Reset() {
 	*x = RemoveNode{}
-	mi := &file_fsm_proto_msgTypes[13]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1157,7 @@ func (x *RemoveNode) String() string {
 func (*RemoveNode) ProtoMessage() {}
 
 func (x *RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[13]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1170,7 @@ func (x *RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
 func (*RemoveNode) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{13}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemoveNode) GetId() string {
@@ -1148,7 +1194,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_fsm_proto_msgTypes[14]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1206,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[14]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1219,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{14}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Node) GetId() string {
@@ -1228,6 +1274,7 @@ type Result struct {
 	Launches        []*LaunchResult        `protobuf:"bytes,5,rep,name=launches,proto3" json:"launches,omitempty"`
 	RepeatedRequest bool                   `protobuf:"varint,6,opt,name=repeated_request,json=repeatedRequest,proto3" json:"repeated_request,omitempty"` // this is the outcome of an earlier request with the same id
 	Index           uint64                 `protobuf:"varint,7,opt,name=index,proto3" json:"index,omitempty"`
+	Imports         []*ImportResult        `protobuf:"bytes,8,rep,name=imports,proto3" json:"imports,omitempty"`
 	AppId           string                 `protobuf:"bytes,20,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -1235,7 +1282,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_proto_msgTypes[15]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1294,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[15]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1307,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{15}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Result) GetCode() uint32 {
@@ -1312,6 +1359,13 @@ func (x *Result) GetIndex() uint64 {
 	return 0
 }
 
+func (x *Result) GetImports() []*ImportResult {
+	if x != nil {
+		return x.Imports
+	}
+	return nil
+}
+
 func (x *Result) GetAppId() string {
 	if x != nil {
 		return x.AppId
@@ -1330,7 +1384,7 @@ type StatusResult struct {
 
 func (x *StatusResult) Reset() {
 	*x = StatusResult{}
-	mi := &file_fsm_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1396,7 @@ func (x *StatusResult) String() string {
 func (*StatusResult) ProtoMessage() {}
 
 func (x *StatusResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1409,7 @@ func (x *StatusResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResult.ProtoReflect.Descriptor instead.
 func (*StatusResult) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{16}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StatusResult) GetCode() uint32 {
@@ -1379,6 +1433,58 @@ func (x *StatusResult) GetDriverId() string {
 	return ""
 }
 
+type ImportResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          uint32                 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportResult) Reset() {
+	*x = ImportResult{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportResult) ProtoMessage() {}
+
+func (x *ImportResult) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportResult.ProtoReflect.Descriptor instead.
+func (*ImportResult) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ImportResult) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *ImportResult) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 type LaunchResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          uint32                 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
@@ -1389,7 +1495,7 @@ type LaunchResult struct {
 
 func (x *LaunchResult) Reset() {
 	*x = LaunchResult{}
-	mi := &file_fsm_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1507,7 @@ func (x *LaunchResult) String() string {
 func (*LaunchResult) ProtoMessage() {}
 
 func (x *LaunchResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1520,7 @@ func (x *LaunchResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchResult.ProtoReflect.Descriptor instead.
 func (*LaunchResult) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LaunchResult) GetCode() uint32 {
@@ -1449,7 +1555,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_fsm_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1461,7 +1567,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1474,7 +1580,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Attempt) GetNumber() uint32 {
@@ -1581,7 +1687,7 @@ type Driver struct {
 
 func (x *Driver) Reset() {
 	*x = Driver{}
-	mi := &file_fsm_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1699,7 @@ func (x *Driver) String() string {
 func (*Driver) ProtoMessage() {}
 
 func (x *Driver) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1712,7 @@ func (x *Driver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Driver.ProtoReflect.Descriptor instead.
 func (*Driver) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Driver) GetId() string {
@@ -1815,7 +1921,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_fsm_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +1933,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +1946,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{20}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Header) GetMagic() string {
@@ -1961,7 +2067,7 @@ type Framework struct {
 
 func (x *Framework) Reset() {
 	*x = Framework{}
-	mi := &file_fsm_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1973,7 +2079,7 @@ func (x *Framework) String() string {
 func (*Framework) ProtoMessage() {}
 
 func (x *Framework) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1986,7 +2092,7 @@ func (x *Framework) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Framework.ProtoReflect.Descriptor instead.
 func (*Framework) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Framework) GetState() string {
@@ -2040,7 +2146,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2052,7 +2158,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2065,7 +2171,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -2169,7 +2275,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2181,7 +2287,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2194,7 +2300,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{23}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Request) GetId() []byte {
@@ -2264,7 +2370,7 @@ type RegisterApp struct {
 
 func (x *RegisterApp) Reset() {
 	*x = RegisterApp{}
-	mi := &file_fsm_proto_msgTypes[24]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2276,7 +2382,7 @@ func (x *RegisterApp) String() string {
 func (*RegisterApp) ProtoMessage() {}
 
 func (x *RegisterApp) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[24]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2289,7 +2395,7 @@ func (x *RegisterApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterApp.ProtoReflect.Descriptor instead.
 func (*RegisterApp) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{24}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RegisterApp) GetAppId() string {
@@ -2364,7 +2470,7 @@ type ProfileTotal struct {
 
 func (x *ProfileTotal) Reset() {
 	*x = ProfileTotal{}
-	mi := &file_fsm_proto_msgTypes[25]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2376,7 +2482,7 @@ func (x *ProfileTotal) String() string {
 func (*ProfileTotal) ProtoMessage() {}
 
 func (x *ProfileTotal) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[25]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2389,7 +2495,7 @@ func (x *ProfileTotal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileTotal.ProtoReflect.Descriptor instead.
 func (*ProfileTotal) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{25}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ProfileTotal) GetProfile() uint32 {
@@ -2444,7 +2550,7 @@ type AppFrameworkEvent struct {
 
 func (x *AppFrameworkEvent) Reset() {
 	*x = AppFrameworkEvent{}
-	mi := &file_fsm_proto_msgTypes[26]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2456,7 +2562,7 @@ func (x *AppFrameworkEvent) String() string {
 func (*AppFrameworkEvent) ProtoMessage() {}
 
 func (x *AppFrameworkEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[26]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2469,7 +2575,7 @@ func (x *AppFrameworkEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppFrameworkEvent.ProtoReflect.Descriptor instead.
 func (*AppFrameworkEvent) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{26}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AppFrameworkEvent) GetAppId() string {
@@ -2498,7 +2604,7 @@ type SetTotals struct {
 
 func (x *SetTotals) Reset() {
 	*x = SetTotals{}
-	mi := &file_fsm_proto_msgTypes[27]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2616,7 @@ func (x *SetTotals) String() string {
 func (*SetTotals) ProtoMessage() {}
 
 func (x *SetTotals) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[27]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2629,7 @@ func (x *SetTotals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTotals.ProtoReflect.Descriptor instead.
 func (*SetTotals) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{27}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetTotals) GetAppId() string {
@@ -2558,7 +2664,7 @@ type LaunchExecutors struct {
 
 func (x *LaunchExecutors) Reset() {
 	*x = LaunchExecutors{}
-	mi := &file_fsm_proto_msgTypes[28]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2570,7 +2676,7 @@ func (x *LaunchExecutors) String() string {
 func (*LaunchExecutors) ProtoMessage() {}
 
 func (x *LaunchExecutors) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[28]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2583,7 +2689,7 @@ func (x *LaunchExecutors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchExecutors.ProtoReflect.Descriptor instead.
 func (*LaunchExecutors) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{28}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LaunchExecutors) GetAppId() string {
@@ -2619,7 +2725,7 @@ type ExecutorLaunch struct {
 
 func (x *ExecutorLaunch) Reset() {
 	*x = ExecutorLaunch{}
-	mi := &file_fsm_proto_msgTypes[29]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2737,7 @@ func (x *ExecutorLaunch) String() string {
 func (*ExecutorLaunch) ProtoMessage() {}
 
 func (x *ExecutorLaunch) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[29]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2750,7 @@ func (x *ExecutorLaunch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutorLaunch.ProtoReflect.Descriptor instead.
 func (*ExecutorLaunch) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{29}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExecutorLaunch) GetNumber() uint64 {
@@ -2730,7 +2836,7 @@ type LaunchTasks struct {
 
 func (x *LaunchTasks) Reset() {
 	*x = LaunchTasks{}
-	mi := &file_fsm_proto_msgTypes[30]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2742,7 +2848,7 @@ func (x *LaunchTasks) String() string {
 func (*LaunchTasks) ProtoMessage() {}
 
 func (x *LaunchTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[30]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2755,7 +2861,7 @@ func (x *LaunchTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaunchTasks.ProtoReflect.Descriptor instead.
 func (*LaunchTasks) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{30}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LaunchTasks) GetAppId() string {
@@ -2793,7 +2899,7 @@ type EndAgentExecutor struct {
 
 func (x *EndAgentExecutor) Reset() {
 	*x = EndAgentExecutor{}
-	mi := &file_fsm_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +2911,7 @@ func (x *EndAgentExecutor) String() string {
 func (*EndAgentExecutor) ProtoMessage() {}
 
 func (x *EndAgentExecutor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +2924,7 @@ func (x *EndAgentExecutor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndAgentExecutor.ProtoReflect.Descriptor instead.
 func (*EndAgentExecutor) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{31}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EndAgentExecutor) GetAppId() string {
@@ -2859,7 +2965,7 @@ type RecordExecutorStatuses struct {
 
 func (x *RecordExecutorStatuses) Reset() {
 	*x = RecordExecutorStatuses{}
-	mi := &file_fsm_proto_msgTypes[32]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +2977,7 @@ func (x *RecordExecutorStatuses) String() string {
 func (*RecordExecutorStatuses) ProtoMessage() {}
 
 func (x *RecordExecutorStatuses) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[32]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +2990,7 @@ func (x *RecordExecutorStatuses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordExecutorStatuses.ProtoReflect.Descriptor instead.
 func (*RecordExecutorStatuses) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{32}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RecordExecutorStatuses) GetAppId() string {
@@ -2913,7 +3019,7 @@ type KillExecutors struct {
 
 func (x *KillExecutors) Reset() {
 	*x = KillExecutors{}
-	mi := &file_fsm_proto_msgTypes[33]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2925,7 +3031,7 @@ func (x *KillExecutors) String() string {
 func (*KillExecutors) ProtoMessage() {}
 
 func (x *KillExecutors) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[33]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2938,7 +3044,7 @@ func (x *KillExecutors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillExecutors.ProtoReflect.Descriptor instead.
 func (*KillExecutors) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{33}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *KillExecutors) GetAppId() string {
@@ -2977,7 +3083,7 @@ type ExcludeHost struct {
 
 func (x *ExcludeHost) Reset() {
 	*x = ExcludeHost{}
-	mi := &file_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2989,7 +3095,7 @@ func (x *ExcludeHost) String() string {
 func (*ExcludeHost) ProtoMessage() {}
 
 func (x *ExcludeHost) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3002,7 +3108,7 @@ func (x *ExcludeHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExcludeHost.ProtoReflect.Descriptor instead.
 func (*ExcludeHost) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{34}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ExcludeHost) GetAppId() string {
@@ -3058,7 +3164,7 @@ type StopApp struct {
 
 func (x *StopApp) Reset() {
 	*x = StopApp{}
-	mi := &file_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3070,7 +3176,7 @@ func (x *StopApp) String() string {
 func (*StopApp) ProtoMessage() {}
 
 func (x *StopApp) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3083,7 +3189,7 @@ func (x *StopApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopApp.ProtoReflect.Descriptor instead.
 func (*StopApp) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{35}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StopApp) GetAppId() string {
@@ -3114,7 +3220,7 @@ type HostApp struct {
 
 func (x *HostApp) Reset() {
 	*x = HostApp{}
-	mi := &file_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3126,7 +3232,7 @@ func (x *HostApp) String() string {
 func (*HostApp) ProtoMessage() {}
 
 func (x *HostApp) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3139,7 +3245,7 @@ func (x *HostApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostApp.ProtoReflect.Descriptor instead.
 func (*HostApp) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{36}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *HostApp) GetApp() *RegisterApp {
@@ -3180,7 +3286,7 @@ type KeepApp struct {
 
 func (x *KeepApp) Reset() {
 	*x = KeepApp{}
-	mi := &file_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3192,7 +3298,7 @@ func (x *KeepApp) String() string {
 func (*KeepApp) ProtoMessage() {}
 
 func (x *KeepApp) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3205,7 +3311,7 @@ func (x *KeepApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepApp.ProtoReflect.Descriptor instead.
 func (*KeepApp) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{37}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *KeepApp) GetAppId() string {
@@ -3227,7 +3333,7 @@ type ExpireApp struct {
 
 func (x *ExpireApp) Reset() {
 	*x = ExpireApp{}
-	mi := &file_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3239,7 +3345,7 @@ func (x *ExpireApp) String() string {
 func (*ExpireApp) ProtoMessage() {}
 
 func (x *ExpireApp) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3252,7 +3358,7 @@ func (x *ExpireApp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExpireApp.ProtoReflect.Descriptor instead.
 func (*ExpireApp) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{38}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExpireApp) GetAppId() string {
@@ -3293,7 +3399,7 @@ type Exclusion struct {
 
 func (x *Exclusion) Reset() {
 	*x = Exclusion{}
-	mi := &file_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3305,7 +3411,7 @@ func (x *Exclusion) String() string {
 func (*Exclusion) ProtoMessage() {}
 
 func (x *Exclusion) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3318,7 +3424,7 @@ func (x *Exclusion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exclusion.ProtoReflect.Descriptor instead.
 func (*Exclusion) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{39}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Exclusion) GetAgentId() string {
@@ -3408,7 +3514,7 @@ type App struct {
 
 func (x *App) Reset() {
 	*x = App{}
-	mi := &file_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3420,7 +3526,7 @@ func (x *App) String() string {
 func (*App) ProtoMessage() {}
 
 func (x *App) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +3539,7 @@ func (x *App) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use App.ProtoReflect.Descriptor instead.
 func (*App) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{40}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *App) GetId() string {
@@ -3615,7 +3721,7 @@ type AgentExecutor struct {
 
 func (x *AgentExecutor) Reset() {
 	*x = AgentExecutor{}
-	mi := &file_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3627,7 +3733,7 @@ func (x *AgentExecutor) String() string {
 func (*AgentExecutor) ProtoMessage() {}
 
 func (x *AgentExecutor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3640,7 +3746,7 @@ func (x *AgentExecutor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentExecutor.ProtoReflect.Descriptor instead.
 func (*AgentExecutor) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{41}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AgentExecutor) GetAgentId() string {
@@ -3736,7 +3842,7 @@ type Executor struct {
 
 func (x *Executor) Reset() {
 	*x = Executor{}
-	mi := &file_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3748,7 +3854,7 @@ func (x *Executor) String() string {
 func (*Executor) ProtoMessage() {}
 
 func (x *Executor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3761,7 +3867,7 @@ func (x *Executor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Executor.ProtoReflect.Descriptor instead.
 func (*Executor) Descriptor() ([]byte, []int) {
-	return file_fsm_proto_rawDescGZIP(), []int{42}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Executor) GetAppId() string {
@@ -3911,11 +4017,11 @@ func (x *Executor) GetExecutor() uint64 {
 	return 0
 }
 
-var File_fsm_proto protoreflect.FileDescriptor
+var File_fsm_fsmpb_fsm_proto protoreflect.FileDescriptor
 
-const file_fsm_proto_rawDesc = "" +
+const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\n" +
-	"\tfsm.proto\x12\x13hadispatcher.fsm.v1\"\x8f\x01\n" +
+	"\x13fsm/fsmpb/fsm.proto\x12\x13hadispatcher.fsm.v1\"\x8f\x01\n" +
 	"\aCommand\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1d\n" +
 	"\n" +
@@ -3943,7 +4049,9 @@ const file_fsm_proto_rawDesc = "" +
 	"\x04user\x18\v \x01(\tR\x04user\x12\x16\n" +
 	"\x06labels\x18\f \x01(\fR\x06labels\x12\x1b\n" +
 	"\tdriver_id\x18\r \x01(\tR\bdriverId\x12!\n" +
-	"\fsubmitted_ms\x18\x0e \x01(\x03R\vsubmittedMs\"\xad\x03\n" +
+	"\fsubmitted_ms\x18\x0e \x01(\x03R\vsubmittedMs\"L\n" +
+	"\rImportDrivers\x12;\n" +
+	"\adrivers\x18\x01 \x03(\v2!.hadispatcher.fsm.v1.ImportDriverR\adrivers\"\xad\x03\n" +
 	"\fImportDriver\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x129\n" +
 	"\x06driver\x18\x02 \x01(\v2!.hadispatcher.fsm.v1.SubmitDriverR\x06driver\x12\x14\n" +
@@ -4028,7 +4136,7 @@ const file_fsm_proto_rawDesc = "" +
 	"\brest_url\x18\x03 \x01(\tR\arestUrl\x12\x1b\n" +
 	"\twebui_url\x18\x04 \x01(\tR\bwebuiUrl\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12'\n" +
-	"\x0fcommand_version\x18\x06 \x01(\rR\x0ecommandVersion\"\xa9\x02\n" +
+	"\x0fcommand_version\x18\x06 \x01(\rR\x0ecommandVersion\"\xe6\x02\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x1b\n" +
 	"\tdriver_id\x18\x02 \x01(\tR\bdriverId\x12\x18\n" +
@@ -4036,12 +4144,16 @@ const file_fsm_proto_rawDesc = "" +
 	"\bstatuses\x18\x04 \x03(\v2!.hadispatcher.fsm.v1.StatusResultR\bstatuses\x12=\n" +
 	"\blaunches\x18\x05 \x03(\v2!.hadispatcher.fsm.v1.LaunchResultR\blaunches\x12)\n" +
 	"\x10repeated_request\x18\x06 \x01(\bR\x0frepeatedRequest\x12\x14\n" +
-	"\x05index\x18\a \x01(\x04R\x05index\x12\x15\n" +
+	"\x05index\x18\a \x01(\x04R\x05index\x12;\n" +
+	"\aimports\x18\b \x03(\v2!.hadispatcher.fsm.v1.ImportResultR\aimports\x12\x15\n" +
 	"\x06app_id\x18\x14 \x01(\tR\x05appId\"S\n" +
 	"\fStatusResult\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x12\n" +
 	"\x04kill\x18\x02 \x01(\bR\x04kill\x12\x1b\n" +
 	"\tdriver_id\x18\x03 \x01(\tR\bdriverId\"<\n" +
+	"\fImportResult\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"<\n" +
 	"\fLaunchResult\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"\xbd\x02\n" +
@@ -4286,106 +4398,110 @@ const file_fsm_proto_rawDesc = "" +
 	"\bexecutor\x18  \x01(\x04R\bexecutorB2Z0github.com/ha-dispatcher/ha-dispatcher/fsm/fsmpbb\x06proto3"
 
 var (
-	file_fsm_proto_rawDescOnce sync.Once
-	file_fsm_proto_rawDescData []byte
+	file_fsm_fsmpb_fsm_proto_rawDescOnce sync.Once
+	file_fsm_fsmpb_fsm_proto_rawDescData []byte
 )
 
-func file_fsm_proto_rawDescGZIP() []byte {
-	file_fsm_proto_rawDescOnce.Do(func() {
-		file_fsm_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_fsm_proto_rawDesc), len(file_fsm_proto_rawDesc)))
+func file_fsm_fsmpb_fsm_proto_rawDescGZIP() []byte {
+	file_fsm_fsmpb_fsm_proto_rawDescOnce.Do(func() {
+		file_fsm_fsmpb_fsm_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_fsm_proto_rawDesc), len(file_fsm_fsmpb_fsm_proto_rawDesc)))
 	})
-	return file_fsm_proto_rawDescData
+	return file_fsm_fsmpb_fsm_proto_rawDescData
 }
 
-var file_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
-var file_fsm_proto_goTypes = []any{
+var file_fsm_fsmpb_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_fsm_fsmpb_fsm_proto_goTypes = []any{
 	(*Command)(nil),                // 0: hadispatcher.fsm.v1.Command
 	(*KeyValue)(nil),               // 1: hadispatcher.fsm.v1.KeyValue
 	(*SubmitDriver)(nil),           // 2: hadispatcher.fsm.v1.SubmitDriver
-	(*ImportDriver)(nil),           // 3: hadispatcher.fsm.v1.ImportDriver
-	(*KillDriver)(nil),             // 4: hadispatcher.fsm.v1.KillDriver
-	(*LaunchDrivers)(nil),          // 5: hadispatcher.fsm.v1.LaunchDrivers
-	(*Launch)(nil),                 // 6: hadispatcher.fsm.v1.Launch
-	(*RejectDriver)(nil),           // 7: hadispatcher.fsm.v1.RejectDriver
-	(*RecordStatuses)(nil),         // 8: hadispatcher.fsm.v1.RecordStatuses
-	(*Status)(nil),                 // 9: hadispatcher.fsm.v1.Status
-	(*Policy)(nil),                 // 10: hadispatcher.fsm.v1.Policy
-	(*FrameworkEvent)(nil),         // 11: hadispatcher.fsm.v1.FrameworkEvent
-	(*UpsertNode)(nil),             // 12: hadispatcher.fsm.v1.UpsertNode
-	(*RemoveNode)(nil),             // 13: hadispatcher.fsm.v1.RemoveNode
-	(*Node)(nil),                   // 14: hadispatcher.fsm.v1.Node
-	(*Result)(nil),                 // 15: hadispatcher.fsm.v1.Result
-	(*StatusResult)(nil),           // 16: hadispatcher.fsm.v1.StatusResult
-	(*LaunchResult)(nil),           // 17: hadispatcher.fsm.v1.LaunchResult
-	(*Attempt)(nil),                // 18: hadispatcher.fsm.v1.Attempt
-	(*Driver)(nil),                 // 19: hadispatcher.fsm.v1.Driver
-	(*Header)(nil),                 // 20: hadispatcher.fsm.v1.Header
-	(*Framework)(nil),              // 21: hadispatcher.fsm.v1.Framework
-	(*Record)(nil),                 // 22: hadispatcher.fsm.v1.Record
-	(*Request)(nil),                // 23: hadispatcher.fsm.v1.Request
-	(*RegisterApp)(nil),            // 24: hadispatcher.fsm.v1.RegisterApp
-	(*ProfileTotal)(nil),           // 25: hadispatcher.fsm.v1.ProfileTotal
-	(*AppFrameworkEvent)(nil),      // 26: hadispatcher.fsm.v1.AppFrameworkEvent
-	(*SetTotals)(nil),              // 27: hadispatcher.fsm.v1.SetTotals
-	(*LaunchExecutors)(nil),        // 28: hadispatcher.fsm.v1.LaunchExecutors
-	(*ExecutorLaunch)(nil),         // 29: hadispatcher.fsm.v1.ExecutorLaunch
-	(*LaunchTasks)(nil),            // 30: hadispatcher.fsm.v1.LaunchTasks
-	(*EndAgentExecutor)(nil),       // 31: hadispatcher.fsm.v1.EndAgentExecutor
-	(*RecordExecutorStatuses)(nil), // 32: hadispatcher.fsm.v1.RecordExecutorStatuses
-	(*KillExecutors)(nil),          // 33: hadispatcher.fsm.v1.KillExecutors
-	(*ExcludeHost)(nil),            // 34: hadispatcher.fsm.v1.ExcludeHost
-	(*StopApp)(nil),                // 35: hadispatcher.fsm.v1.StopApp
-	(*HostApp)(nil),                // 36: hadispatcher.fsm.v1.HostApp
-	(*KeepApp)(nil),                // 37: hadispatcher.fsm.v1.KeepApp
-	(*ExpireApp)(nil),              // 38: hadispatcher.fsm.v1.ExpireApp
-	(*Exclusion)(nil),              // 39: hadispatcher.fsm.v1.Exclusion
-	(*App)(nil),                    // 40: hadispatcher.fsm.v1.App
-	(*AgentExecutor)(nil),          // 41: hadispatcher.fsm.v1.AgentExecutor
-	(*Executor)(nil),               // 42: hadispatcher.fsm.v1.Executor
+	(*ImportDrivers)(nil),          // 3: hadispatcher.fsm.v1.ImportDrivers
+	(*ImportDriver)(nil),           // 4: hadispatcher.fsm.v1.ImportDriver
+	(*KillDriver)(nil),             // 5: hadispatcher.fsm.v1.KillDriver
+	(*LaunchDrivers)(nil),          // 6: hadispatcher.fsm.v1.LaunchDrivers
+	(*Launch)(nil),                 // 7: hadispatcher.fsm.v1.Launch
+	(*RejectDriver)(nil),           // 8: hadispatcher.fsm.v1.RejectDriver
+	(*RecordStatuses)(nil),         // 9: hadispatcher.fsm.v1.RecordStatuses
+	(*Status)(nil),                 // 10: hadispatcher.fsm.v1.Status
+	(*Policy)(nil),                 // 11: hadispatcher.fsm.v1.Policy
+	(*FrameworkEvent)(nil),         // 12: hadispatcher.fsm.v1.FrameworkEvent
+	(*UpsertNode)(nil),             // 13: hadispatcher.fsm.v1.UpsertNode
+	(*RemoveNode)(nil),             // 14: hadispatcher.fsm.v1.RemoveNode
+	(*Node)(nil),                   // 15: hadispatcher.fsm.v1.Node
+	(*Result)(nil),                 // 16: hadispatcher.fsm.v1.Result
+	(*StatusResult)(nil),           // 17: hadispatcher.fsm.v1.StatusResult
+	(*ImportResult)(nil),           // 18: hadispatcher.fsm.v1.ImportResult
+	(*LaunchResult)(nil),           // 19: hadispatcher.fsm.v1.LaunchResult
+	(*Attempt)(nil),                // 20: hadispatcher.fsm.v1.Attempt
+	(*Driver)(nil),                 // 21: hadispatcher.fsm.v1.Driver
+	(*Header)(nil),                 // 22: hadispatcher.fsm.v1.Header
+	(*Framework)(nil),              // 23: hadispatcher.fsm.v1.Framework
+	(*Record)(nil),                 // 24: hadispatcher.fsm.v1.Record
+	(*Request)(nil),                // 25: hadispatcher.fsm.v1.Request
+	(*RegisterApp)(nil),            // 26: hadispatcher.fsm.v1.RegisterApp
+	(*ProfileTotal)(nil),           // 27: hadispatcher.fsm.v1.ProfileTotal
+	(*AppFrameworkEvent)(nil),      // 28: hadispatcher.fsm.v1.AppFrameworkEvent
+	(*SetTotals)(nil),              // 29: hadispatcher.fsm.v1.SetTotals
+	(*LaunchExecutors)(nil),        // 30: hadispatcher.fsm.v1.LaunchExecutors
+	(*ExecutorLaunch)(nil),         // 31: hadispatcher.fsm.v1.ExecutorLaunch
+	(*LaunchTasks)(nil),            // 32: hadispatcher.fsm.v1.LaunchTasks
+	(*EndAgentExecutor)(nil),       // 33: hadispatcher.fsm.v1.EndAgentExecutor
+	(*RecordExecutorStatuses)(nil), // 34: hadispatcher.fsm.v1.RecordExecutorStatuses
+	(*KillExecutors)(nil),          // 35: hadispatcher.fsm.v1.KillExecutors
+	(*ExcludeHost)(nil),            // 36: hadispatcher.fsm.v1.ExcludeHost
+	(*StopApp)(nil),                // 37: hadispatcher.fsm.v1.StopApp
+	(*HostApp)(nil),                // 38: hadispatcher.fsm.v1.HostApp
+	(*KeepApp)(nil),                // 39: hadispatcher.fsm.v1.KeepApp
+	(*ExpireApp)(nil),              // 40: hadispatcher.fsm.v1.ExpireApp
+	(*Exclusion)(nil),              // 41: hadispatcher.fsm.v1.Exclusion
+	(*App)(nil),                    // 42: hadispatcher.fsm.v1.App
+	(*AgentExecutor)(nil),          // 43: hadispatcher.fsm.v1.AgentExecutor
+	(*Executor)(nil),               // 44: hadispatcher.fsm.v1.Executor
 }
-var file_fsm_proto_depIdxs = []int32{
-	2,  // 0: hadispatcher.fsm.v1.ImportDriver.driver:type_name -> hadispatcher.fsm.v1.SubmitDriver
-	9,  // 1: hadispatcher.fsm.v1.ImportDriver.last:type_name -> hadispatcher.fsm.v1.Status
-	6,  // 2: hadispatcher.fsm.v1.LaunchDrivers.launches:type_name -> hadispatcher.fsm.v1.Launch
-	9,  // 3: hadispatcher.fsm.v1.RecordStatuses.statuses:type_name -> hadispatcher.fsm.v1.Status
-	14, // 4: hadispatcher.fsm.v1.UpsertNode.node:type_name -> hadispatcher.fsm.v1.Node
-	16, // 5: hadispatcher.fsm.v1.Result.statuses:type_name -> hadispatcher.fsm.v1.StatusResult
-	17, // 6: hadispatcher.fsm.v1.Result.launches:type_name -> hadispatcher.fsm.v1.LaunchResult
-	9,  // 7: hadispatcher.fsm.v1.Attempt.last:type_name -> hadispatcher.fsm.v1.Status
-	18, // 8: hadispatcher.fsm.v1.Driver.attempts:type_name -> hadispatcher.fsm.v1.Attempt
-	10, // 9: hadispatcher.fsm.v1.Header.policy:type_name -> hadispatcher.fsm.v1.Policy
-	21, // 10: hadispatcher.fsm.v1.Header.framework:type_name -> hadispatcher.fsm.v1.Framework
-	19, // 11: hadispatcher.fsm.v1.Record.driver:type_name -> hadispatcher.fsm.v1.Driver
-	23, // 12: hadispatcher.fsm.v1.Record.request:type_name -> hadispatcher.fsm.v1.Request
-	14, // 13: hadispatcher.fsm.v1.Record.node:type_name -> hadispatcher.fsm.v1.Node
-	40, // 14: hadispatcher.fsm.v1.Record.app:type_name -> hadispatcher.fsm.v1.App
-	42, // 15: hadispatcher.fsm.v1.Record.executor:type_name -> hadispatcher.fsm.v1.Executor
-	25, // 16: hadispatcher.fsm.v1.RegisterApp.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
-	11, // 17: hadispatcher.fsm.v1.AppFrameworkEvent.event:type_name -> hadispatcher.fsm.v1.FrameworkEvent
-	25, // 18: hadispatcher.fsm.v1.SetTotals.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
-	29, // 19: hadispatcher.fsm.v1.LaunchExecutors.launches:type_name -> hadispatcher.fsm.v1.ExecutorLaunch
-	29, // 20: hadispatcher.fsm.v1.LaunchTasks.launches:type_name -> hadispatcher.fsm.v1.ExecutorLaunch
-	41, // 21: hadispatcher.fsm.v1.LaunchTasks.executors:type_name -> hadispatcher.fsm.v1.AgentExecutor
-	9,  // 22: hadispatcher.fsm.v1.RecordExecutorStatuses.statuses:type_name -> hadispatcher.fsm.v1.Status
-	24, // 23: hadispatcher.fsm.v1.HostApp.app:type_name -> hadispatcher.fsm.v1.RegisterApp
-	21, // 24: hadispatcher.fsm.v1.App.framework:type_name -> hadispatcher.fsm.v1.Framework
-	25, // 25: hadispatcher.fsm.v1.App.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
-	39, // 26: hadispatcher.fsm.v1.App.exclusions:type_name -> hadispatcher.fsm.v1.Exclusion
-	41, // 27: hadispatcher.fsm.v1.App.agent_executors:type_name -> hadispatcher.fsm.v1.AgentExecutor
-	9,  // 28: hadispatcher.fsm.v1.Executor.last:type_name -> hadispatcher.fsm.v1.Status
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
+	4,  // 0: hadispatcher.fsm.v1.ImportDrivers.drivers:type_name -> hadispatcher.fsm.v1.ImportDriver
+	2,  // 1: hadispatcher.fsm.v1.ImportDriver.driver:type_name -> hadispatcher.fsm.v1.SubmitDriver
+	10, // 2: hadispatcher.fsm.v1.ImportDriver.last:type_name -> hadispatcher.fsm.v1.Status
+	7,  // 3: hadispatcher.fsm.v1.LaunchDrivers.launches:type_name -> hadispatcher.fsm.v1.Launch
+	10, // 4: hadispatcher.fsm.v1.RecordStatuses.statuses:type_name -> hadispatcher.fsm.v1.Status
+	15, // 5: hadispatcher.fsm.v1.UpsertNode.node:type_name -> hadispatcher.fsm.v1.Node
+	17, // 6: hadispatcher.fsm.v1.Result.statuses:type_name -> hadispatcher.fsm.v1.StatusResult
+	19, // 7: hadispatcher.fsm.v1.Result.launches:type_name -> hadispatcher.fsm.v1.LaunchResult
+	18, // 8: hadispatcher.fsm.v1.Result.imports:type_name -> hadispatcher.fsm.v1.ImportResult
+	10, // 9: hadispatcher.fsm.v1.Attempt.last:type_name -> hadispatcher.fsm.v1.Status
+	20, // 10: hadispatcher.fsm.v1.Driver.attempts:type_name -> hadispatcher.fsm.v1.Attempt
+	11, // 11: hadispatcher.fsm.v1.Header.policy:type_name -> hadispatcher.fsm.v1.Policy
+	23, // 12: hadispatcher.fsm.v1.Header.framework:type_name -> hadispatcher.fsm.v1.Framework
+	21, // 13: hadispatcher.fsm.v1.Record.driver:type_name -> hadispatcher.fsm.v1.Driver
+	25, // 14: hadispatcher.fsm.v1.Record.request:type_name -> hadispatcher.fsm.v1.Request
+	15, // 15: hadispatcher.fsm.v1.Record.node:type_name -> hadispatcher.fsm.v1.Node
+	42, // 16: hadispatcher.fsm.v1.Record.app:type_name -> hadispatcher.fsm.v1.App
+	44, // 17: hadispatcher.fsm.v1.Record.executor:type_name -> hadispatcher.fsm.v1.Executor
+	27, // 18: hadispatcher.fsm.v1.RegisterApp.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
+	12, // 19: hadispatcher.fsm.v1.AppFrameworkEvent.event:type_name -> hadispatcher.fsm.v1.FrameworkEvent
+	27, // 20: hadispatcher.fsm.v1.SetTotals.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
+	31, // 21: hadispatcher.fsm.v1.LaunchExecutors.launches:type_name -> hadispatcher.fsm.v1.ExecutorLaunch
+	31, // 22: hadispatcher.fsm.v1.LaunchTasks.launches:type_name -> hadispatcher.fsm.v1.ExecutorLaunch
+	43, // 23: hadispatcher.fsm.v1.LaunchTasks.executors:type_name -> hadispatcher.fsm.v1.AgentExecutor
+	10, // 24: hadispatcher.fsm.v1.RecordExecutorStatuses.statuses:type_name -> hadispatcher.fsm.v1.Status
+	26, // 25: hadispatcher.fsm.v1.HostApp.app:type_name -> hadispatcher.fsm.v1.RegisterApp
+	23, // 26: hadispatcher.fsm.v1.App.framework:type_name -> hadispatcher.fsm.v1.Framework
+	27, // 27: hadispatcher.fsm.v1.App.totals:type_name -> hadispatcher.fsm.v1.ProfileTotal
+	41, // 28: hadispatcher.fsm.v1.App.exclusions:type_name -> hadispatcher.fsm.v1.Exclusion
+	43, // 29: hadispatcher.fsm.v1.App.agent_executors:type_name -> hadispatcher.fsm.v1.AgentExecutor
+	10, // 30: hadispatcher.fsm.v1.Executor.last:type_name -> hadispatcher.fsm.v1.Status
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
-func init() { file_fsm_proto_init() }
-func file_fsm_proto_init() {
-	if File_fsm_proto != nil {
+func init() { file_fsm_fsmpb_fsm_proto_init() }
+func file_fsm_fsmpb_fsm_proto_init() {
+	if File_fsm_fsmpb_fsm_proto != nil {
 		return
 	}
-	file_fsm_proto_msgTypes[22].OneofWrappers = []any{
+	file_fsm_fsmpb_fsm_proto_msgTypes[24].OneofWrappers = []any{
 		(*Record_Driver)(nil),
 		(*Record_Request)(nil),
 		(*Record_Node)(nil),
@@ -4396,17 +4512,17 @@ func file_fsm_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_proto_rawDesc), len(file_fsm_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_fsm_proto_rawDesc), len(file_fsm_fsmpb_fsm_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_fsm_proto_goTypes,
-		DependencyIndexes: file_fsm_proto_depIdxs,
-		MessageInfos:      file_fsm_proto_msgTypes,
+		GoTypes:           file_fsm_fsmpb_fsm_proto_goTypes,
+		DependencyIndexes: file_fsm_fsmpb_fsm_proto_depIdxs,
+		MessageInfos:      file_fsm_fsmpb_fsm_proto_msgTypes,
 	}.Build()
-	File_fsm_proto = out.File
-	file_fsm_proto_goTypes = nil
-	file_fsm_proto_depIdxs = nil
+	File_fsm_fsmpb_fsm_proto = out.File
+	file_fsm_fsmpb_fsm_proto_goTypes = nil
+	file_fsm_fsmpb_fsm_proto_depIdxs = nil
 }

@@ -12,5 +12,6 @@
 //
 // A Java collection is an object like any other here. [StringSlice],
 // [StringMap], [Option], [Time] and [ProtobufBytes] know how the classes that
-// Spark 2.2 to 3.5 (Scala 2.11 and 2.12) writes lay out what they hold.
+// Spark 2.2 to 3.5 writes lay out what they hold, be it built for Scala 2.11,
+// 2.12 or 2.13.
 package javaser

@@ -142,6 +142,75 @@ func TestARetryingDriverOfSparkIsRead(t *testing.T) {
 	}
 }
 
+// The samples of Scala 2.13 were written by its library (2.13.8) and by Spark
+// 3.5.1's own REST messages, Command and SparkConf for it; only the description
+// around them is a class of the same name and fields, as the Mesos module was
+// never published for 2.13.
+
+func TestTheCollectionsOfScala213AreRead(t *testing.T) {
+	queued, many, launched := decoded(t, "queued-3.5.1-scala2.13"), decoded(t, "many-3.5.1-scala2.13"), decoded(t, "launched-3.5.1-scala2.13")
+	for what, c := range map[string]struct {
+		v    Value
+		want []string
+	}{
+		"array of one":    {at(t, queued, "command.arguments"), []string{"1"}},
+		"empty list":      {at(t, queued, "command.classPathEntries"), []string{}},
+		"list":            {at(t, launched, "driverDescription.command.classPathEntries"), []string{"/a.jar", "/b.jar"}},
+		"array with text": {at(t, launched, "driverDescription.command.arguments"), []string{"--date", "2026-11-22", "x y z", "$HOME"}},
+	} {
+		if got, err := StringSlice(c.v); err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %q, %v", what, got, err)
+		}
+	}
+	if opts, err := StringSlice(at(t, launched, "driverDescription.command.javaOpts")); err != nil || len(opts) != 11 || opts[10] != "-Dquoted=a b" {
+		t.Errorf("java options %q, %v", opts, err)
+	}
+	if env, err := StringMap(at(t, launched, "driverDescription.command.environment")); err != nil ||
+		!reflect.DeepEqual(env, map[string]string{"SPARK_SCALA_VERSION": "2.13", "SPARK_USER": "etl"}) {
+		t.Errorf("small map %v, %v", env, err)
+	}
+	env, err := StringMap(at(t, many, "command.environment"))
+	if err != nil || len(env) != 64 || env["AaAa"] != "1" || env["BBBB"] != "2" || env["K59"] != "v59" {
+		t.Errorf("map with equal hash codes: %v, %v", env, err)
+	}
+	if conf, err := StringMap(at(t, queued, "conf.settings")); err != nil || conf["spark.app.name"] != "python" {
+		t.Errorf("properties %v, %v", conf, err)
+	}
+	if raw, err := ProtobufBytes(at(t, launched, "driverDescription.retryState.lastFailureStatus"), "TaskStatus"); err != nil || len(raw) == 0 {
+		t.Errorf("status %v", err)
+	}
+}
+
+func TestADamagedCollectionOfScala213IsRefused(t *testing.T) {
+	class := func(name string) *Class { return &Class{Name: name} }
+	proxy := func(extra ...any) *Object {
+		c := class(proxy213)
+		return &Object{Class: c, Parts: []Part{{Class: c, Extra: extra}}}
+	}
+	end := &Object{Class: class(end213)}
+	unknown := []byte{255, 255, 255, 255}
+	for what, v := range map[string]*Object{
+		"no number":        proxy(),
+		"short number":     proxy([]byte{0, 1}, "a"),
+		"too few":          proxy([]byte{0, 0, 0, 2}, "a"),
+		"too many":         proxy([]byte{0, 0, 0, 1}, "a", "b"),
+		"no end":           proxy(unknown, "a"),
+		"nothing at all":   proxy(unknown),
+		"no text":          proxy([]byte{0, 0, 0, 1}, end),
+		"smaller than any": proxy([]byte{128, 0, 0, 0}, "a"),
+	} {
+		if got, err := StringSlice(v); !errors.As(err, new(*TypeError)) {
+			t.Errorf("%s: %q, %v", what, got, err)
+		}
+		if got, err := StringMap(v); !errors.As(err, new(*TypeError)) {
+			t.Errorf("%s as a map: %q, %v", what, got, err)
+		}
+	}
+	if got, err := StringSlice(proxy(unknown, "a", end)); err != nil || len(got) != 1 {
+		t.Errorf("whole: %q, %v", got, err)
+	}
+}
+
 func TestATextLongerThan64KiBIsRead(t *testing.T) {
 	args, err := StringSlice(at(t, decoded(t, "long-3.5.1"), "command.arguments"))
 	if err != nil || len(args) != 1 || len(args[0]) != 70000 {

@@ -89,6 +89,43 @@ func TestTheTreesOfSparksDispatchersAreUnderstood(t *testing.T) {
 	}
 }
 
+// What Scala 2.13 makes of the same classes; see the samples of javaser.
+func TestATreeOfScala213IsUnderstood(t *testing.T) {
+	p := planOf(t, sample(t, "3.5.1-scala2.13"))
+	if len(p.Quarantine)+len(p.Notes) > 0 || len(p.Drivers) != 7 {
+		for _, q := range p.Quarantine {
+			t.Error(q.Path, q.Reason)
+		}
+		t.Fatalf("%d drivers, notes %v", len(p.Drivers), p.Notes)
+	}
+	wantSub := api.ImportSubmission{
+		AppResource: "http://repo.example/jobs/job.py", AppArgs: []string{"1"},
+		EnvironmentVariables: map[string]string{"SPARK_A": "1", "SPARK_B": "2", "SPARK_C": "3", "SPARK_D": "4", "SPARK_E": "5", "SPARK_F": "6"},
+		SparkProperties: map[string]string{"spark.app.name": "python", "spark.driver.memory": "512m",
+			"spark.submit.pyFiles": "http://repo.example/a.py,http://repo.example/b.zip"},
+	}
+	if diff := cmp.Diff(wantSub, find(t, p, "python").Submission); diff != "" {
+		t.Error(diff)
+	}
+	if d := find(t, p, "plain"); d.State != "RUNNING" || d.TaskID != d.ID || d.Submission.EnvironmentVariables["SPARK_SCALA_VERSION"] != "2.13" {
+		t.Errorf("launched: %+v", d)
+	}
+	if d := find(t, p, "supervised ü"); d.State != "RUNNING" || d.Attempt != 2 || d.Retries != 2 || d.Cores != 2 || d.MemoryMiB != 2432 {
+		t.Errorf("at its third attempt: %+v", d)
+	}
+	if d := find(t, p, "failed twice"); d.State != "RETRYING" || d.Retries != 2 || len(d.Submission.AppArgs) != 0 || d.Last.Message != "Command exited with status 1" {
+		t.Errorf("waits for a retry: %+v", d)
+	}
+	if d := find(t, p, "many"); len(d.Submission.AppArgs) != 40 || len(d.Submission.EnvironmentVariables) != 64 {
+		t.Errorf("many: %d arguments, %d variables", len(d.Submission.AppArgs), len(d.Submission.EnvironmentVariables))
+	}
+	for name, variables := range map[string]int{"long": 3, "empty": 4} {
+		if d := find(t, p, name); d.State != "QUEUED" || len(d.Submission.EnvironmentVariables) != variables {
+			t.Errorf("%s: %+v", name, d.Submission.EnvironmentVariables)
+		}
+	}
+}
+
 func TestWhatIsInTwoPlacesIsTakenFromWhereItRan(t *testing.T) {
 	files := sample(t, "3.5.1")
 	for _, name := range slices.Collect(maps.Keys(files)) {
