@@ -126,6 +126,9 @@ func (r *reconciler) look(changes []fsm.Change) {
 		if c.Driver == nil || c.Driver.State != fsm.DriverLaunching || c.Event != fsm.EventLaunch {
 			continue
 		}
+		if r.open[c.TaskID] != nil {
+			continue // a round that began in between asks at once
+		}
 		r.open[c.TaskID] = &question{c.Driver.Current().AgentID, due, r.cfg.ReconcileAgain}
 		r.next = earlier(r.next, due)
 	}
