@@ -121,8 +121,9 @@ func checkAgainstSpark(t *testing.T, c DispatcherConf, d *Description, want spar
 	if got := task.Container.Type.String(); got != want.Spark.Container || task.Container.Docker.GetImage() != want.Spark.Image {
 		t.Errorf("container %s %v", got, task.Container.Docker)
 	}
-	if len(task.Labels.GetLabels()) != 0 || task.KillPolicy != nil || task.Executor != nil {
-		t.Errorf("unwanted parts: %v %v %v", task.Labels, task.KillPolicy, task.Executor)
+	if len(task.Labels.GetLabels()) != 0 || task.KillPolicy != nil || task.Executor != nil || task.HealthCheck != nil ||
+		task.Discovery != nil || task.Command.User != nil || task.Command.Arguments != nil || task.Command.Shell != nil {
+		t.Errorf("unwanted parts: %v", task)
 	}
 	// Spark counts the overhead twice; once is what the heap needs.
 	if mem := mesosutil.ScalarSum(task.Resources, "mem"); mem != float64(d.MemoryMiB+d.OverheadMiB) || mem >= want.Spark.Resources[1][1].(float64) {
