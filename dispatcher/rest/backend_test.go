@@ -174,7 +174,11 @@ func (n *node) Describe(d *fsm.Driver) (Description, error) {
 	return out, nil
 }
 
-func (n *node) Leader() string { return n.leader }
+func (n *node) Leader() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.leader
+}
 
 // launchDriver makes a driver RUNNING.
 func (n *node) launchDriver(id string, status *fsm.Status) {

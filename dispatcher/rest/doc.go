@@ -8,7 +8,7 @@
 // HTTP status 468. Where upstream answers with a page of HTML, a stack trace or
 // not at all, this server answers with an ErrorResponse that names the field or
 // property at fault; testdata/differences.txt lists each such case with its
-// reason. Under /v1/drivers, /v1/events and /v1/cluster is what Spark's protocol
+// reason. Under /v1/drivers, /v1/apps, /v1/events and /v1/cluster is what Spark's protocol
 // lacks: lists with filters, every attempt of a driver, a stream of changes
 // that a reader can continue at another node. docs/openapi.yaml describes all
 // of it and is tested against the handlers.

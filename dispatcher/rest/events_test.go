@@ -24,9 +24,14 @@ type reader struct {
 
 func follow(t *testing.T, addr, query string, header ...string) *reader {
 	t.Helper()
+	return followPath(t, addr, "/v1/events"+query, header...)
+}
+
+func followPath(t *testing.T, addr, path string, header ...string) *reader {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/v1/events"+query, nil)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
