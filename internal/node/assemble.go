@@ -66,8 +66,12 @@ func (c *Config) mesosFactory(webURL string) dispatcher.MesosFactory {
 		if err != nil {
 			return nil, err
 		}
+		secure, err := c.mesosTLS()
+		if err != nil {
+			return nil, err
+		}
 		dc := mesosutil.DriverConfig{
-			Framework: info, Credentials: credentials, Gate: gate,
+			Framework: info, Credentials: credentials, Gate: gate, TLS: secure,
 			Logger: c.Logger, Registerer: c.Registry,
 		}
 		if dc.Master, dc.Detector, err = c.masters(); err != nil {
