@@ -2,11 +2,11 @@ package rest
 
 import (
 	"encoding/json"
-	"strconv"
 	"strings"
 
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/launch"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest/api"
+	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkconf"
 )
 
 // commandKey makes the driver a plain shell command, which has neither an
@@ -208,26 +208,17 @@ func (m *createMessage) validate() error {
 	return nil
 }
 
-// isMemory tells whether Spark takes v for an amount of memory in properties.
 func isMemory(v string) bool {
-	v = strings.ToLower(strings.TrimSpace(v))
-	unit := strings.TrimLeft(v, "0123456789")
-	if unit == v {
-		return false
-	}
-	switch unit {
-	case "", "b", "k", "kb", "m", "mb", "g", "gb", "t", "tb", "p", "pb":
-		return true
-	}
-	return false
+	_, ok := sparkconf.ParseMemory(v)
+	return ok
 }
 
 func isNumeric(v string) bool {
-	v = strings.TrimRight(strings.TrimSpace(v), "dDfF") // Java's suffixes
-	_, err := strconv.ParseFloat(v, 64)
-	return err == nil
+	_, ok := sparkconf.ParseDouble(v)
+	return ok
 }
 
+// isBoolean is stricter than sparkconf: Spark takes no blanks here.
 func isBoolean(v string) bool {
 	return strings.EqualFold(v, "true") || strings.EqualFold(v, "false")
 }

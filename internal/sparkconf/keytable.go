@@ -114,7 +114,7 @@ var keyTable = []Key{
 	{Name: "spark.mesos.gpus.max", Type: TypeInt, Default: "0", Min: atLeast(0), Since: "2.1.0", Readers: Application | Dispatcher,
 		Doc: "most GPUs an application takes; above 0 the framework asks Mesos for agents with GPUs"},
 	{Name: "spark.mesos.maxDrivers", Type: TypeInt, Default: "200", Min: atLeast(1), Since: "1.4.0", Readers: Dispatcher,
-		Doc: "most drivers that run at a time before submissions are refused"},
+		Doc: "most drivers that wait before submissions are refused; Spark counts those that run, as spark.mesos.dispatcher.maxDrivers.countLaunched does"},
 	{Name: "spark.mesos.mesosExecutor.cores", Type: TypeDouble, Default: "1.0", Min: atLeast(0), Since: "1.4.0", Readers: Application,
 		Doc: "cores of a fine-grained executor beside those of its tasks"},
 	{Name: "spark.mesos.network.labels", Type: TypeText, Since: "2.3.0", Readers: Application | Submission,
