@@ -241,6 +241,17 @@ func TestRetryStandsWhereItStoodWhenDue(t *testing.T) {
 	}
 }
 
+func TestRetryHasThePriorityOfItsQueue(t *testing.T) {
+	q := newQueue(t)
+	low, high := q.submit(-1, needs(1, 100)), q.submit(2, needs(1, 100))
+	q.fail(low)
+	q.fail(high)
+	middle := q.submit(1, needs(1, 100))
+	q.nowMs += 10_000
+	three := offer("o", "x", scalars(3, 1000)...)
+	wantPlan(t, q.decide(three), "x: "+high+" "+middle+" "+low)
+}
+
 func TestDroppedLaunchWaitsItsTurn(t *testing.T) {
 	q := newQueue(t)
 	d := q.submit(0, needs(1, 100))

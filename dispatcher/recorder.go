@@ -100,9 +100,9 @@ func (r *recorder) after(st *mesos.TaskStatus, res *fsmpb.StatusResult) {
 	code := fsm.Code(res.Code)
 	r.m.status(st.GetState().String(), code)
 	r.reconciler.heard(task)
-	level := r.logger.Debug
-	if code != fsm.CodeOK && code != fsm.CodeDuplicate {
-		level = r.logger.Info
+	level := r.logger.Info
+	if code == fsm.CodeDuplicate || code == fsm.CodeOK && st.GetReason() == mesos.REASON_RECONCILIATION {
+		level = r.logger.Debug // comes for every task in every round
 	}
 	level("status", "task", task, "state", st.GetState().String(), "reason", reasonText(st), "message", st.GetMessage(), "outcome", code.String())
 	if code == fsm.CodeUnknownTask {

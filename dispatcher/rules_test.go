@@ -1,9 +1,12 @@
 package dispatcher_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -269,4 +272,54 @@ func TestSuppressedOffersStaySoOverAKillOfWhatNeverRan(t *testing.T) {
 	m.events <- mesosutil.EventDisconnected{Err: errBroken}
 	m.events <- mesosutil.EventSubscribed{FrameworkID: "fw", Resubscribed: true}
 	s.want(m, "SUPPRESS")
+}
+
+// Spark prints the first reason there is for a status that has none.
+func TestEachStatusIsLoggedWithTheReasonThatMesosGave(t *testing.T) {
+	var log lockedBuffer
+	s := newStage(t, func(c *dispatcher.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	m := s.subscribed()
+	id := s.submit(nil)
+	s.offers(m, "o")
+	s.want(m, "ACCEPT")
+	s.update(m, id, mesos.TASK_RUNNING, "u1")
+	state, reason, message := mesos.TASK_FAILED, mesos.REASON_CONTAINER_LIMITATION_MEMORY, "too much"
+	m.events <- mesosutil.EventUpdate{Status: mesos.TaskStatus{TaskID: mesos.TaskID{Value: id}, State: &state, Reason: &reason, Message: &message}}
+	s.in(id, fsm.DriverFailed)
+	for _, want := range []string{
+		"msg=status part=leader task=" + id + ` state=TASK_RUNNING reason="" message="" outcome=`,
+		"msg=status part=leader task=" + id + ` state=TASK_FAILED reason=REASON_CONTAINER_LIMITATION_MEMORY message="too much" outcome=`,
+	} {
+		s.until(want, func() bool { return strings.Contains(log.String(), want) })
+	}
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out.String()
+}
+
+func TestASubscriptionThatEndsIsTriedAgainAndSaidMeanwhile(t *testing.T) {
+	s := newStage(t, nil)
+	m := s.subscribed()
+	s.until("subscribed", func() bool { return s.leader.Status().Subscribed })
+	m.end <- fmt.Errorf("framework is not authorized: %w", errBroken)
+	s.until("a status that says why", func() bool {
+		st := s.leader.Status()
+		return !st.Subscribed && st.Err != nil && strings.Contains(st.Err.Error(), "not authorized")
+	})
+	s.subscribed()
+	s.until("subscribed", func() bool { st := s.leader.Status(); return st.Subscribed && st.Err == nil })
 }
