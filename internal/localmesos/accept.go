@@ -45,7 +45,7 @@ func (m *Mesos) accept(f *framework, call *scheduler.Call_Accept) {
 				m.taskError(f, info, err.Error())
 				continue
 			}
-			left = left.Minus(wanted...)
+			left = left.Minus(wanted.all()...)
 			m.launch(f, a, role, info, wanted)
 		}
 	}
@@ -99,52 +99,86 @@ func (m *Mesos) taskError(f *framework, info *mesos.TaskInfo, message string) {
 	m.sendStatus(f, newStatus(info.TaskID.Value, info.AgentID.Value, mesos.TASK_ERROR, mesos.REASON_TASK_INVALID, message))
 }
 
-// validateTask is mesos' validation::task::validate; it returns the resources
-// of the task, and of its executor if it brings one.
-func (m *Mesos) validateTask(f *framework, a *agent, role string, info *mesos.TaskInfo, left mesos.Resources) (mesos.Resources, error) {
+// demand is what a task takes of an offer.
+type demand struct {
+	task     mesos.Resources
+	executor mesos.Resources // none where it runs already
+}
+
+func (d demand) all() (all mesos.Resources) {
+	all.Add(d.task...)
+	all.Add(d.executor...)
+	return all
+}
+
+// validateTask is mesos' validation::task::validate.
+func (m *Mesos) validateTask(f *framework, a *agent, role string, info *mesos.TaskInfo, left mesos.Resources) (demand, error) {
+	if err := m.validateTaskInfo(f, a, info); err != nil {
+		return demand{}, err
+	}
+	if err := m.validateExecutor(f, a, info.Executor); err != nil {
+		return demand{}, err
+	}
+	return m.validateResources(f, a, role, info, left)
+}
+
+func (m *Mesos) validateTaskInfo(f *framework, a *agent, info *mesos.TaskInfo) error {
 	if err := validateID(info.TaskID.Value); err != nil {
-		return nil, err
+		return err
 	}
 	id := info.TaskID.Value
 	switch {
 	case f.tasks[id] != nil:
-		return nil, fmt.Errorf("Task has duplicate ID: %s", id)
+		return fmt.Errorf("Task has duplicate ID: %s", id)
 	case f.unreachable[id] != nil:
-		return nil, fmt.Errorf("Task reuses the ID of an unreachable task: %s", id)
+		return fmt.Errorf("Task reuses the ID of an unreachable task: %s", id)
 	case info.AgentID.Value != a.id:
-		return nil, fmt.Errorf("Task uses invalid agent %s while agent %s is expected", info.AgentID.Value, a.id)
+		return fmt.Errorf("Task uses invalid agent %s while agent %s is expected", info.AgentID.Value, a.id)
 	case (info.Command == nil) == (info.Executor == nil):
-		return nil, fmt.Errorf("Task should have at least one (but not both) of CommandInfo or ExecutorInfo present")
+		return fmt.Errorf("Task should have at least one (but not both) of CommandInfo or ExecutorInfo present")
 	case info.GetKillPolicy().GetGracePeriod().GetNanoseconds() < 0:
-		return nil, fmt.Errorf("Task's 'kill_policy.grace_period' must be non-negative")
+		return fmt.Errorf("Task's 'kill_policy.grace_period' must be non-negative")
 	case info.GetMaxCompletionTime().GetNanoseconds() < 0:
-		return nil, fmt.Errorf("Task's `max_completion_time` must be non-negative")
+		return fmt.Errorf("Task's `max_completion_time` must be non-negative")
 	case len(info.Resources) == 0:
-		return nil, fmt.Errorf("Task uses no resources")
+		return fmt.Errorf("Task uses no resources")
 	}
+	return nil
+}
+
+func (m *Mesos) validateResources(f *framework, a *agent, role string, info *mesos.TaskInfo, left mesos.Resources) (d demand, err error) {
 	all := slices.Concat(info.Resources, info.GetExecutor().GetResources())
-	wanted, err := fromFramework(all)
-	if err != nil {
-		return nil, err
+	if d.task, err = fromFramework(info.Resources); err != nil {
+		return d, err
+	}
+	if e := info.Executor; e != nil {
+		if d.executor, err = fromFramework(e.Resources); err != nil {
+			return d, fmt.Errorf("Executor uses invalid resources: %w", err)
+		}
+		if a.known[executorKey{f.id, e.ExecutorID.Value}] != nil {
+			d.executor = nil
+		}
 	}
 	for i := range all {
 		if r := all[i].GetAllocationInfo().GetRole(); r != "" && r != role {
-			return nil, fmt.Errorf("Invalid task resources: The resources have multiple allocation roles ('%s' and '%s') but only one allocation role is allowed", r, role)
+			return d, fmt.Errorf("Invalid task resources: The resources have multiple allocation roles ('%s' and '%s') but only one allocation role is allowed", r, role)
 		}
 	}
-	if !contains(left, wanted) {
-		return nil, fmt.Errorf("Total resources %s required by task and its executor is more than available %s",
-			formatResources(wanted, role), formatResources(left, role))
+	if !contains(left, d.all()) {
+		return d, fmt.Errorf("Total resources %s required by task and its executor is more than available %s",
+			formatResources(d.all(), role), formatResources(left, role))
 	}
-	return wanted, nil
+	return d, nil
 }
 
-// launch makes a valid task known to the master and hands it to its agent.
-func (m *Mesos) launch(f *framework, a *agent, role string, info *mesos.TaskInfo, rs mesos.Resources) {
-	t := &task{frameworkID: f.id, agent: a, info: info, role: role, resources: rs, state: mesos.TASK_STAGING}
+// launch makes a valid task known to the master, and its executor if that is
+// new, and hands it to its agent.
+func (m *Mesos) launch(f *framework, a *agent, role string, info *mesos.TaskInfo, d demand) {
+	t := &task{frameworkID: f.id, agent: a, info: info, role: role, resources: d.task, state: mesos.TASK_STAGING}
+	newExecutor := info.Executor != nil && a.known[executorKey{f.id, info.Executor.ExecutorID.Value}] == nil
 	m.addTask(f, t)
 	m.log.Info("launching task", "task", t.id(), "framework", f.id, "agent", a.id)
-	a.launch(f, t)
+	a.launch(f, t, newExecutor)
 }
 
 // addTask makes the task's resources used, unless it has ended.

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
 )
@@ -21,20 +20,29 @@ type agent struct {
 	total      mesos.Resources
 	attributes []mesos.Attribute
 	runs       map[runKey]*run
-	past       []*run                          // ended and acknowledged, the oldest first
-	frameworks map[string]*mesos.FrameworkInfo // those that have runs
+	past       []*run // command tasks, ended and acknowledged, the oldest first
+	executors  map[executorKey]*executor
+	pastExecs  []*executor
+	frameworks map[string]*mesos.FrameworkInfo // those that have runs or executors
 	// partitioned cuts the agent off from every master.
 	partitioned bool
+	life        agentLife
+	recovery    *timer // runs while recovering
+	door        endpoint
 
 	registered   bool // the master counts it among its agents
 	connected    bool // and can reach it
 	registeredAt time.Time
-	used         mesos.Resources // by tasks that have not ended
+	known        map[executorKey]*executor
+	used         mesos.Resources // by tasks that have not ended, and known executors
 	offered      mesos.Resources
 	pendingKills []pendingKill // asked for while it was not connected
 }
 
-type runKey struct{ framework, task string }
+type (
+	runKey      struct{ framework, task string }
+	executorKey struct{ framework, executor string }
+)
 
 type pendingKill struct {
 	framework, task string
@@ -51,7 +59,7 @@ func (m *Mesos) addAgent(i int) error {
 	a := &agent{
 		m: m, id: fmt.Sprintf("%s-S%d", m.master.id, i), number: i + 1, hostname: hostname,
 		total: total, attributes: attributes,
-		runs: map[runKey]*run{}, frameworks: map[string]*mesos.FrameworkInfo{},
+		runs: map[runKey]*run{}, executors: map[executorKey]*executor{}, known: map[executorKey]*executor{}, frameworks: map[string]*mesos.FrameworkInfo{},
 	}
 	m.agents = append(m.agents, a)
 	m.reregister(a)
@@ -90,16 +98,18 @@ func address(hostport string) mesos.Address {
 
 // reregister brings an agent and what runs on it to the leading master.
 func (m *Mesos) reregister(a *agent) {
-	if m.leader < 0 || a.partitioned || a.registered && a.connected || m.master.gone[a.id] {
+	if m.leader < 0 || a.partitioned || a.life != agentUp || a.registered && a.connected || m.master.gone[a.id] {
 		return
 	}
 	wasKnown := m.master.recovered[a.id] || a.registered
 	if !a.registered {
 		a.used = nil
+		clear(a.known)
 		for _, r := range a.runs {
 			m.recoverRun(a, r, wasKnown)
 		}
 	}
+	m.recoverExecutors(a)
 	delete(m.master.recovered, a.id)
 	delete(m.master.lost, a.id)
 	a.registered, a.connected, a.registeredAt = true, true, time.Now()
@@ -126,12 +136,7 @@ func (m *Mesos) recoverRun(a *agent, r *run, wasKnown bool) {
 	if m.master.completed[r.frameworkID] != nil || r.orphan {
 		return
 	}
-	f := m.master.frameworks[r.frameworkID]
-	if f == nil {
-		f = newFramework(r.frameworkID, a.frameworks[r.frameworkID])
-		f.recovered = true
-		m.master.frameworks[f.id] = f
-	}
+	f := m.recoverFramework(a, r.frameworkID)
 	delete(f.unreachable, r.id())
 	t := &task{frameworkID: f.id, agent: a, info: r.info, role: r.role, resources: r.resources,
 		state: r.state, container: r.containerStatus()}
@@ -141,6 +146,17 @@ func (m *Mesos) recoverRun(a *agent, r *run, wasKnown bool) {
 		s.ContainerStatus = t.container
 		m.sendStatus(f, s)
 	}
+}
+
+// recoverFramework is the framework of something that an agent brings.
+func (m *Mesos) recoverFramework(a *agent, id string) *framework {
+	f := m.master.frameworks[id]
+	if f == nil {
+		f = newFramework(id, a.frameworks[id])
+		f.recovered = true
+		m.master.frameworks[id] = f
+	}
+	return f
 }
 
 // LoseAgent makes an agent unreachable at once, as a master does whose pings
@@ -166,9 +182,10 @@ func (m *Mesos) RemoveAgent(id string) error {
 	})
 }
 
-// DisconnectAgent cuts the connection between an agent and its master, as a
-// restart of the agent does: offers are rescinded and no update comes, but
-// tasks stay as they are until [Mesos.ReturnAgent], or [Mesos.LoseAgent].
+// DisconnectAgent cuts the connection between an agent and its master: offers
+// are rescinded and no update comes, but tasks stay as they are until
+// [Mesos.ReturnAgent], or [Mesos.LoseAgent]. For what an agent's own end does
+// see [Mesos.StopAgent].
 func (m *Mesos) DisconnectAgent(id string) error {
 	return m.withAgent(id, func(a *agent) {
 		a.partitioned, a.connected = true, false
@@ -219,6 +236,9 @@ func (m *Mesos) removeAgent(a *agent, state mesos.TaskState, reason mesos.TaskSt
 		}
 	}
 	m.rescindAll(a)
+	for key := range a.known {
+		m.removeExecutor(a, key)
+	}
 	for _, f := range m.master.frameworks {
 		m.sendEvent(f, &scheduler.Event{Type: scheduler.Event_FAILURE,
 			Failure: &scheduler.Event_Failure{AgentID: &mesos.AgentID{Value: a.id}}})
@@ -245,15 +265,17 @@ func (m *Mesos) loseTask(f *framework, t *task, state mesos.TaskState, reason me
 	m.sendStatus(f, s)
 }
 
-// launch starts a task, without waiting for anything.
-func (a *agent) launch(f *framework, t *task) {
-	r := &run{
-		agent: a, frameworkID: f.id, info: t.info, role: t.role, resources: t.resources,
-		containerID: uuid.NewString(), state: mesos.TASK_STAGING, started: time.Now(),
-	}
-	r.sandbox = a.sandbox(f.id, r.executorID(), r.containerID)
+// launch starts a task, without waiting for anything. For one with an executor
+// newExecutor says whether the master expects that to start with it.
+func (a *agent) launch(f *framework, t *task, newExecutor bool) {
+	r := &run{info: t.info, resources: t.resources, state: mesos.TASK_STAGING, started: time.Now()}
 	a.frameworks[f.id] = f.info
 	a.runs[runKey{f.id, t.id()}] = r
+	if t.info.Executor != nil {
+		a.launchOnExecutor(f, t, r, newExecutor)
+		return
+	}
+	r.container = a.newContainer(f.id, t.id(), t.role)
 	a.m.begin(r)
 }
 
@@ -265,13 +287,18 @@ func (a *agent) kill(frameworkID, taskID string, policy *mesos.KillPolicy) {
 	}
 }
 
-// shutdownFramework ends all tasks of a framework that is no more: nobody is
-// there for their updates.
+// shutdownFramework ends all tasks and executors of a framework that is no more:
+// nobody is there for their updates.
 func (a *agent) shutdownFramework(id string) {
 	for key, r := range a.runs {
 		if key.framework == id {
 			r.abandon()
 		}
 	}
-	delete(a.frameworks, id)
+	for key, e := range a.executors {
+		if key.framework == id {
+			e.abandon()
+		}
+	}
+	a.forgetIdle(id)
 }

@@ -163,6 +163,7 @@ func (m *Mesos) makeOffer(a *agent, c client, rs mesos.Resources) mesos.Offer {
 		ID: mesos.OfferID{Value: o.id}, FrameworkID: mesos.FrameworkID{Value: c.framework.id},
 		AgentID: mesos.AgentID{Value: a.id}, Hostname: a.hostname, URL: a.url(),
 		Resources: forFramework(rs, c.framework, c.role), Attributes: a.attributes,
+		ExecutorIDs: a.executorIDs(c.framework.id),
 	}
 	if c.framework.can(mesos.FrameworkInfo_Capability_MULTI_ROLE) {
 		out.AllocationInfo = &mesos.Resource_AllocationInfo{Role: &c.role}

@@ -31,6 +31,10 @@ func TestMain(m *testing.M) {
 		runOrphanHelper()
 		return
 	}
+	if os.Getenv(executorEnv) != "" {
+		runTestExecutor()
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -3,6 +3,7 @@ package localmesos
 import (
 	"slices"
 
+	execproto "github.com/mesos/mesos-go/api/v1/lib/executor"
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
 )
 
@@ -36,6 +37,11 @@ type Faults struct {
 	Call func(*scheduler.Call) Action
 	// Event sees every event before it is put on a framework's stream.
 	Event func(frameworkID string, event *scheduler.Event) Action
+	// ExecutorCall sees every call of the executor API; it may not Hold.
+	ExecutorCall func(*execproto.Call) Action
+	// ExecutorEvent sees every event before it is put on an executor's stream;
+	// it may Pass, Drop or Duplicate.
+	ExecutorEvent func(executorID string, event *execproto.Event) Action
 }
 
 // SetFaults replaces the hooks. What was held before stays held.
@@ -75,6 +81,22 @@ func (m *Mesos) CutStreams(frameworkIDs ...string) {
 		if f.stream != nil && (len(frameworkIDs) == 0 || slices.Contains(frameworkIDs, id)) {
 			f.stream.cut()
 			m.disconnected(f, f.stream)
+		}
+	}
+}
+
+// CutExecutors breaks the event streams of these executors, or of all if none
+// is named, on every agent. Executors of frameworks that checkpoint may
+// subscribe again; others end.
+func (m *Mesos) CutExecutors(executorIDs ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.agents {
+		for key, e := range a.executors {
+			if e.stream != nil && (len(executorIDs) == 0 || slices.Contains(executorIDs, key.executor)) {
+				e.stream.cut()
+				e.stream = nil
+			}
 		}
 	}
 }

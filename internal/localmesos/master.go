@@ -124,8 +124,10 @@ func (m *Mesos) dispatch(f *framework, call *scheduler.Call) error {
 		m.reconcile(f, call.Reconcile)
 	case scheduler.Call_UPDATE_FRAMEWORK:
 		return m.updateFramework(f, call.UpdateFramework)
-	case scheduler.Call_SHUTDOWN, scheduler.Call_MESSAGE:
-		m.log.Debug("call without effect: no custom executors here", "call", call.Type, "framework", f.id)
+	case scheduler.Call_SHUTDOWN:
+		m.shutdownExecutor(f, call.Shutdown)
+	case scheduler.Call_MESSAGE:
+		m.message(f, call.Message)
 	default:
 		m.log.Debug("call without effect", "call", call.Type, "framework", f.id)
 	}

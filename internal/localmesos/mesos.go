@@ -182,6 +182,13 @@ func (m *Mesos) Close() error {
 			}
 		}
 	}
+	for _, a := range m.agents {
+		for _, e := range a.executors {
+			if e.stream != nil {
+				e.stream.cut()
+			}
+		}
+	}
 	m.mu.Unlock()
 	m.stop() // ends fetches and held calls, and kills task processes
 	for _, s := range m.servers {

@@ -58,6 +58,27 @@ type Options struct {
 	// KillGracePeriod is the time between SIGTERM and SIGKILL where neither
 	// the task nor the KILL call has a policy. Default 3 s.
 	KillGracePeriod time.Duration
+	// ExecutorRegistrationTimeout is how long an executor may take from its
+	// launch to its SUBSCRIBE. Default 1 min.
+	ExecutorRegistrationTimeout time.Duration
+	// ExecutorReregistrationTimeout is how long a restarted agent waits for its
+	// executors; executors hear of it as MESOS_SUBSCRIPTION_BACKOFF_MAX.
+	// Default 2 s.
+	ExecutorReregistrationTimeout time.Duration
+	// ExecutorShutdownGracePeriod is the time between SHUTDOWN and SIGKILL
+	// where the ExecutorInfo names none. Default 5 s.
+	ExecutorShutdownGracePeriod time.Duration
+	// RecoveryTimeout is how long executors are told to wait for their agent's
+	// return. Default 15 min.
+	RecoveryTimeout time.Duration
+	// ExecutorHeartbeatInterval is the time between HEARTBEAT events to
+	// executors. Default 30 min.
+	ExecutorHeartbeatInterval time.Duration
+	// AuthenticateExecutors gives each executor a token in its environment,
+	// without which the executor API answers 401. The real agent makes its
+	// tokens of a secret key; these are random.
+	AuthenticateExecutors bool
+
 	// FetchTimeout bounds the fetching of all URIs of one task. Default 10 min.
 	FetchTimeout time.Duration
 
@@ -84,6 +105,9 @@ const (
 	maxCallBytes    = 10 << 20
 	maxStreamEvents = 100_000 // a scheduler this far behind is cut off
 	maxCompleted    = 1000    // completed tasks kept for each framework, and each agent
+
+	maxExecutorTasks = 200 // completed tasks kept for each executor
+	maxPastExecutors = 150 // ended executors kept for each agent
 )
 
 func (o Options) withDefaults() (Options, error) {
@@ -114,6 +138,11 @@ func (o Options) withDefaults() (Options, error) {
 		{&o.UpdateRetry, 10 * time.Second},
 		{&o.KillGracePeriod, 3 * time.Second},
 		{&o.FetchTimeout, 10 * time.Minute},
+		{&o.ExecutorRegistrationTimeout, time.Minute},
+		{&o.ExecutorReregistrationTimeout, 2 * time.Second},
+		{&o.ExecutorShutdownGracePeriod, 5 * time.Second},
+		{&o.RecoveryTimeout, 15 * time.Minute},
+		{&o.ExecutorHeartbeatInterval, 30 * time.Minute},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

@@ -50,17 +50,17 @@ func TestNothingOutlivesAKilledProcess(t *testing.T) {
 	pidFile := t.TempDir() + "/pids"
 	f.launch(shell("past", "true"))
 	f.until("past", mesos.TASK_STARTING, mesos.TASK_RUNNING, mesos.TASK_FINISHED)
-	f.launch(shell("t", "echo $$ >> "+pidFile+"; (trap '' TERM; sleep 1000) & echo $! >> "+pidFile+"; wait"))
+	f.launch(shell("t", "echo $$ >> "+pidFile+"; (trap '' TERM; sleep 1000) & echo $! >> "+pidFile+"; set -m; sleep 1000 & echo $! >> "+pidFile+"; wait"))
 	f.until("t", mesos.TASK_STARTING, mesos.TASK_RUNNING)
 	var pids []int
-	eventually(t, "two pids", func() bool {
+	eventually(t, "three pids, the last in a group of its own", func() bool {
 		b, _ := os.ReadFile(pidFile)
 		pids = nil
 		for _, s := range strings.Fields(string(b)) {
 			pid, _ := strconv.Atoi(s)
 			pids = append(pids, pid)
 		}
-		return len(pids) == 2
+		return len(pids) == 3
 	})
 	cmd.Process.Kill()
 	cmd.Wait()

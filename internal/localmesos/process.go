@@ -36,9 +36,9 @@ type process struct {
 //   - each has a parent-death signal, which Linux ties to the thread that
 //     started it, not to the process; so one goroutine, locked to its thread,
 //     starts them all and lives longer than any;
-//   - that signal does not reach what a task started itself, so a guard, a
-//     small shell, is told of every process group and kills those that are left
-//     when its standard input ends.
+//   - that signal does not reach what a task or executor started itself, so a
+//     guard, a small shell, is told of every session and kills what is left of
+//     them when its standard input ends.
 type spawner struct {
 	requests chan startRequest
 	done     chan struct{}
@@ -67,6 +67,15 @@ while read -r op id; do
   esac
 done
 for id in $p; do kill -9 "-$id" 2>/dev/null; done
+found=y
+while [ "$found" ]; do
+  found=
+  for f in /proc/[0-9]*/stat; do
+    read -r line 2>/dev/null <"$f" || continue
+    set -- ${line##*) }
+    case "$1$p" in Z*|X*) ;; *" $4 "*) kill -9 "${line%% *}" 2>/dev/null && found=y ;; esac
+  done
+done
 exit 0
 `
 

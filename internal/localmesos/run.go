@@ -10,20 +10,17 @@ import (
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 )
 
-// run is one task at its agent: a sandbox, a process, and the updates that
-// were not acknowledged yet. Its fields are guarded by Mesos.mu.
+// run is one task at its agent, and the updates that were not acknowledged yet.
+// Its fields are guarded by Mesos.mu.
 //
-// A task with a command runs here the way Mesos' command executor runs it. A
-// task that brings an executor of its own would need the executor API; begin is
-// the place where such a run is told from a command's.
+// A task with a command runs in a container of its own, here, the way Mesos'
+// command executor runs it. One that brings an executor shares the executor's
+// container, and is run by that: see executor.go.
 type run struct {
-	agent       *agent
-	frameworkID string
-	info        *mesos.TaskInfo
-	role        string
-	resources   mesos.Resources
-	containerID string
-	sandbox     string // absolute
+	*container
+	exec      *executor // nil for a command task
+	info      *mesos.TaskInfo
+	resources mesos.Resources
 
 	state          mesos.TaskState
 	started, ended time.Time
@@ -31,10 +28,11 @@ type run struct {
 	retry          *timer
 	orphan         bool // its framework is no more: no updates
 
-	cancel    context.CancelFunc // ends preparation
-	proc      *process           // nil until it was started
-	pid       int
-	exited    bool
+	// Of a task of an executor:
+	queued   bool            // not delivered to it yet
+	received map[string]bool // UUIDs of its updates
+
+	// Of a command task:
 	killed    bool // by KILL, abandonment, or because its time was up
 	expired   bool
 	killTimer *timer // SIGKILL
@@ -43,24 +41,19 @@ type run struct {
 
 func (r *run) id() string { return r.info.TaskID.Value }
 
-// executorID is the task's for a command task, as with Mesos.
-func (r *run) executorID() string {
-	if r.info.Executor != nil {
-		return r.info.Executor.ExecutorID.Value
+// over says that nothing of the task runs any more.
+func (r *run) over() bool {
+	if r.exec != nil {
+		return terminal(r.state)
 	}
-	return r.id()
+	return r.exited
 }
 
 func (r *run) containerStatus() *mesos.ContainerStatus {
-	if r.pid == 0 {
+	if r.queued {
 		return nil
 	}
-	pid, host := uint32(r.pid), *address(r.agent.m.servers[0].addr).IP
-	return &mesos.ContainerStatus{
-		ContainerID: &mesos.ContainerID{Value: r.containerID}, ExecutorPID: &pid,
-		NetworkInfos: []mesos.NetworkInfo{{IPAddresses: []mesos.NetworkInfo_IPAddress{{
-			Protocol: mesos.IPv4.Enum(), IPAddress: &host}}}},
-	}
+	return r.container.status()
 }
 
 // begin starts the goroutine that sees a run through.
@@ -80,14 +73,9 @@ func (m *Mesos) begin(r *run) {
 
 // prepare makes the sandbox ready. Without it there is no run.
 func (m *Mesos) prepare(ctx context.Context, r *run) bool {
-	err := r.unsupported()
+	err := unsupported(r.info.Container)
 	if err == nil {
-		err = m.makeSandbox(r)
-	}
-	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, m.opts.FetchTimeout)
-		err = fetchAll(ctx, r.info.GetCommand().GetURIs(), r.sandbox)
-		cancel()
+		err = r.container.prepare(ctx, r.info.Command)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -99,7 +87,7 @@ func (m *Mesos) prepare(ctx context.Context, r *run) bool {
 	case err != nil:
 		r.exited = true
 		m.log.Info("launch failed", "task", r.id(), "err", err)
-		noteInSandbox(r, err)
+		r.note(err)
 		r.finish(mesos.TASK_FAILED, mesos.SOURCE_AGENT, mesos.REASON_CONTAINER_LAUNCH_FAILED.Enum(),
 			"Failed to launch container: "+err.Error())
 	default:
@@ -109,11 +97,7 @@ func (m *Mesos) prepare(ctx context.Context, r *run) bool {
 }
 
 // unsupported names what a scheduler may ask for and this Mesos does not have.
-func (r *run) unsupported() error {
-	c := r.info.Container
-	if r.info.Executor != nil {
-		return fmt.Errorf("custom executors are not supported by the embedded Mesos: use a command task, or a real agent")
-	}
+func unsupported(c *mesos.ContainerInfo) error {
 	if c == nil {
 		return nil
 	}
@@ -129,7 +113,14 @@ func (r *run) unsupported() error {
 
 // execute runs the command to its end.
 func (m *Mesos) execute(r *run) {
-	spec, err := r.command()
+	m.mu.Lock()
+	extra := map[string]string{"MESOS_TASK_ID": r.id(), "MESOS_AGENT_ID": r.agent.id,
+		"MESOS_CONTAINER_ID": r.containerID, "MESOS_ALLOCATION_ROLE": r.role}
+	if r.agent.frameworks[r.frameworkID].GetCheckpoint() {
+		extra["MESOS_CHECKPOINT"] = "1"
+	}
+	m.mu.Unlock()
+	spec, err := r.process(r.info.Command, extra)
 	m.mu.Lock()
 	r.report(mesos.TASK_STARTING, mesos.SOURCE_EXECUTOR, nil, "")
 	m.mu.Unlock()
@@ -209,7 +200,11 @@ func describe(s syscall.WaitStatus) string {
 // kill ends a run: SIGTERM, and SIGKILL after a grace period, to everything it
 // started. A second kill can only shorten the grace period.
 func (r *run) kill(policy *mesos.KillPolicy) {
-	if r.exited {
+	if r.over() {
+		return
+	}
+	if r.exec != nil {
+		r.exec.kill(r, policy)
 		return
 	}
 	grace := r.agent.m.opts.KillGracePeriod
@@ -251,21 +246,15 @@ func (r *run) armSIGKILL() {
 	r.killTimer = m.after(time.Until(r.killAt), func() { r.signal(syscall.SIGKILL) })
 }
 
-// signal does not wait: finding the members of a session reads /proc.
-func (r *run) signal(s syscall.Signal) {
-	if p := r.proc; !r.exited && p != nil {
-		r.agent.m.work.Go(func() { p.signal(s) })
-	}
-}
-
 // abandon kills a run whose framework is no more.
 func (r *run) abandon() {
 	r.orphan = true
 	r.pending = nil
 	r.agent.m.cancel(r.retry)
-	if r.exited {
+	switch {
+	case r.over():
 		r.agent.forget(r)
-		return
-	}
-	r.kill(nil)
+	case r.exec == nil:
+		r.kill(nil)
+	} // an executor ends its tasks itself, or takes them with it
 }

@@ -78,53 +78,68 @@ func (m *Mesos) checkMethod(w http.ResponseWriter, r *http.Request) error {
 		"405 Method Not Allowed. Expecting one of { 'POST' }, but received '%s'.", r.Method)}
 }
 
-func readCall(w http.ResponseWriter, r *http.Request) (*scheduler.Call, error) {
+// decodeCall reads the one call of a request, of either media type. Of JSON
+// probe, where given, sees the text as well.
+func decodeCall(w http.ResponseWriter, r *http.Request, call proto.Message, probe func([]byte) error) error {
 	contentType := r.Header.Get("Content-Type")
 	switch encoding.MediaType(contentType) {
 	case codecs.MediaTypeJSON, codecs.MediaTypeProtobuf:
 	case "":
-		return nil, badRequest("Expecting 'Content-Type' to be present")
+		return badRequest("Expecting 'Content-Type' to be present")
 	default:
-		return nil, refusal{http.StatusUnsupportedMediaType,
+		return refusal{http.StatusUnsupportedMediaType,
 			"Expecting 'Content-Type' of application/json or application/x-protobuf"}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallBytes))
 	if err != nil {
 		if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
-			return nil, refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("Body exceeds %d bytes", maxCallBytes)}
+			return refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("Body exceeds %d bytes", maxCallBytes)}
 		}
-		return nil, badRequest("Failed to read body: %v", err)
+		return badRequest("Failed to read body: %v", err)
 	}
-	call := &scheduler.Call{}
 	if contentType == string(codecs.MediaTypeProtobuf) {
 		if err := proto.Unmarshal(body, call); err != nil {
-			return nil, badRequest("Failed to parse body into Call protobuf")
+			return badRequest("Failed to parse body into Call protobuf")
 		}
-		return call, nil
+		return nil
 	}
 	// ffjson is lenient; the standard library says first whether it is JSON.
+	if !json.Valid(body) {
+		return badRequest("Failed to parse body into JSON: syntax error")
+	}
+	if err := json.Unmarshal(body, call); err != nil {
+		return badRequest("Failed to convert JSON into Call protobuf: %v", err)
+	}
+	if probe != nil {
+		return probe(body)
+	}
+	return nil
+}
+
+func readCall(w http.ResponseWriter, r *http.Request) (*scheduler.Call, error) {
+	call := &scheduler.Call{}
+	return call, decodeCall(w, r, call, requireFields)
+}
+
+// requireFields looks for what mesos-go's decoder does not miss.
+func requireFields(body []byte) error {
 	var probe struct {
 		Subscribe *struct {
 			Info map[string]json.RawMessage `json:"framework_info"`
 		} `json:"subscribe"`
 	}
-	if !json.Valid(body) {
-		return nil, badRequest("Failed to parse body into JSON: syntax error")
-	}
 	if err := json.Unmarshal(body, &probe); err != nil {
-		return nil, badRequest("Failed to convert JSON into Call protobuf: %v", err)
+		return badRequest("Failed to convert JSON into Call protobuf: %v", err)
 	}
-	if err := json.Unmarshal(body, call); err != nil {
-		return nil, badRequest("Failed to convert JSON into Call protobuf: %v", err)
+	if probe.Subscribe == nil {
+		return nil
 	}
-	if probe.Subscribe != nil {
-		for _, field := range []string{"user", "name"} {
-			if _, ok := probe.Subscribe.Info[field]; !ok {
-				return nil, badRequest("Failed to convert JSON into Call protobuf: Missing required fields: subscribe.framework_info.%s", field)
-			}
+	for _, field := range []string{"user", "name"} {
+		if _, ok := probe.Subscribe.Info[field]; !ok {
+			return badRequest("Failed to convert JSON into Call protobuf: Missing required fields: subscribe.framework_info.%s", field)
 		}
 	}
-	return call, nil
+	return nil
 }
 
 // validateCall is mesos' validation::scheduler::call::validate.

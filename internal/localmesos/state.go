@@ -259,12 +259,24 @@ func (m *Mesos) tasksJSON() any {
 func (m *Mesos) agentStateJSON(a *agent) object {
 	current, past := map[string][]object{}, map[string][]object{}
 	for _, r := range a.runs {
-		current[r.frameworkID] = append(current[r.frameworkID], r.json("tasks"))
+		if r.exec == nil && r.sandbox != "" {
+			current[r.frameworkID] = append(current[r.frameworkID], r.json("tasks"))
+		}
+	}
+	for _, e := range a.executors {
+		current[e.frameworkID] = append(current[e.frameworkID], e.json())
 	}
 	for _, r := range a.past {
-		past[r.frameworkID] = append(past[r.frameworkID], r.json("completed_tasks"))
-		if current[r.frameworkID] == nil {
-			current[r.frameworkID] = []object{}
+		if r.sandbox != "" {
+			past[r.frameworkID] = append(past[r.frameworkID], r.json("completed_tasks"))
+		}
+	}
+	for _, e := range a.pastExecs {
+		past[e.frameworkID] = append(past[e.frameworkID], e.json())
+	}
+	for id := range past {
+		if current[id] == nil {
+			current[id] = []object{}
 		}
 	}
 	frameworks, completed := []object{}, []object{}
@@ -285,8 +297,30 @@ func (m *Mesos) agentStateJSON(a *agent) object {
 
 func (r *run) json(tasks string) object {
 	return object{
-		"id": r.executorID(), "name": r.info.Name, "source": r.id(), "container": r.containerID, "directory": r.sandbox,
-		tasks: []object{{"id": r.id(), "name": r.info.Name, "state": r.state.String(), "slave_id": r.agent.id, "framework_id": r.frameworkID}},
+		"id": r.executorID, "name": r.info.Name, "source": r.id(), "container": r.containerID, "directory": r.sandbox,
+		tasks: []object{r.taskJSON()},
+	}
+}
+
+func (r *run) taskJSON() object {
+	return object{"id": r.id(), "name": r.info.Name, "state": r.state.String(), "slave_id": r.agent.id, "framework_id": r.frameworkID}
+}
+
+func (e *executor) json() object {
+	queued, tasks, completed := []object{}, []object{}, []object{}
+	for _, r := range e.tasks {
+		if r.queued {
+			queued = append(queued, r.taskJSON())
+		} else {
+			tasks = append(tasks, r.taskJSON())
+		}
+	}
+	for _, r := range e.completed {
+		completed = append(completed, r.taskJSON())
+	}
+	return object{
+		"id": e.executorID, "name": e.info.GetName(), "source": e.info.GetSource(), "container": e.containerID, "directory": e.sandbox,
+		"queued_tasks": queued, "tasks": tasks, "completed_tasks": completed,
 	}
 }
 

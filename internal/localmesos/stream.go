@@ -10,18 +10,26 @@ import (
 	"github.com/google/uuid"
 	"github.com/mesos/mesos-go/api/v1/lib/encoding"
 	"github.com/mesos/mesos-go/api/v1/lib/encoding/codecs"
+	execproto "github.com/mesos/mesos-go/api/v1/lib/executor"
 	"github.com/mesos/mesos-go/api/v1/lib/recordio"
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
 )
 
+// event is one of the scheduler API or of the executor API.
+type event interface {
+	Marshal() ([]byte, error)
+	MarshalJSON() ([]byte, error)
+}
+
 // stream is one subscription: a queue of events that the HTTP handler of the
-// SUBSCRIBE call drains. The master never waits for a scheduler to read.
+// SUBSCRIBE call drains. Nobody waits here for a scheduler or executor to read.
 type stream struct {
-	id    string
+	id    string // none for an executor's
 	media encoding.MediaType
+	beat  event
 
 	mu     sync.Mutex
-	queue  []*scheduler.Event
+	queue  []event
 	state  streamState
 	silent bool
 	wake   chan struct{} // capacity 1
@@ -36,7 +44,12 @@ const (
 )
 
 func newStream(media encoding.MediaType) *stream {
-	return &stream{id: uuid.NewString(), media: media, wake: make(chan struct{}, 1)}
+	return &stream{id: uuid.NewString(), media: media, wake: make(chan struct{}, 1),
+		beat: &scheduler.Event{Type: scheduler.Event_HEARTBEAT}}
+}
+
+func newExecutorStream(media encoding.MediaType) *stream {
+	return &stream{media: media, wake: make(chan struct{}, 1), beat: &execproto.Event{Type: execproto.Event_HEARTBEAT}}
 }
 
 func (s *stream) change(f func()) {
@@ -50,7 +63,7 @@ func (s *stream) change(f func()) {
 }
 
 // push queues an event, which must not change any more.
-func (s *stream) push(e *scheduler.Event) {
+func (s *stream) push(e event) {
 	s.change(func() {
 		if s.state != open {
 			return
@@ -73,7 +86,7 @@ func (s *stream) setSilent(on bool)  { s.change(func() { s.silent = on }) }
 func (s *stream) silenced() bool     { s.mu.Lock(); defer s.mu.Unlock(); return s.silent }
 func (s *stream) isOpen() (yes bool) { s.mu.Lock(); defer s.mu.Unlock(); return s.state == open }
 
-func (s *stream) take() ([]*scheduler.Event, streamState) {
+func (s *stream) take() ([]event, streamState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.silent && s.state == open {
@@ -89,7 +102,9 @@ func (s *stream) take() ([]*scheduler.Event, streamState) {
 // client sees a broken connection and not a proper end.
 func (s *stream) serve(w http.ResponseWriter, gone <-chan struct{}, heartbeat time.Duration) {
 	w.Header().Set("Content-Type", string(s.media))
-	w.Header().Set("Mesos-Stream-Id", s.id)
+	if s.id != "" {
+		w.Header().Set("Mesos-Stream-Id", s.id)
+	}
 	w.WriteHeader(http.StatusOK)
 	flush := http.NewResponseController(w).Flush
 	records := recordio.NewWriter(w)
@@ -115,13 +130,13 @@ func (s *stream) serve(w http.ResponseWriter, gone <-chan struct{}, heartbeat ti
 		case <-s.wake:
 		case <-beat.C:
 			if !s.silenced() {
-				s.push(&scheduler.Event{Type: scheduler.Event_HEARTBEAT})
+				s.push(s.beat)
 			}
 		}
 	}
 }
 
-func marshalEvent(e *scheduler.Event, media encoding.MediaType) ([]byte, error) {
+func marshalEvent(e event, media encoding.MediaType) ([]byte, error) {
 	if media == codecs.MediaTypeProtobuf {
 		return e.Marshal()
 	}

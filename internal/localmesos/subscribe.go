@@ -189,6 +189,13 @@ func (m *Mesos) removeFramework(f *framework) {
 		m.complete(f, t)
 	}
 	clear(f.unreachable)
+	for _, a := range m.agents {
+		for key := range a.known {
+			if key.framework == f.id {
+				m.removeExecutor(a, key)
+			}
+		}
+	}
 	if f.stream != nil {
 		f.stream.finish()
 		f.stream = nil

@@ -76,10 +76,6 @@ func TestCommandsThatCannotStart(t *testing.T) {
 				Image: &mesos.Image{Type: mesos.Image_DOCKER.Enum(), Docker: &mesos.Image_Docker{Name: image}}}}
 		},
 		"Failed to fetch all URIs": func(t *mesos.TaskInfo) { t.Command.URIs = []mesos.CommandInfo_URI{{Value: uri}} },
-		"custom executors": func(t *mesos.TaskInfo) {
-			t.Executor = &mesos.ExecutorInfo{ExecutorID: mesos.ExecutorID{Value: "e"}, Command: t.Command}
-			t.Command = nil
-		},
 	} {
 		task := shell("no", "true")
 		change(&task)

@@ -15,21 +15,26 @@ import (
 
 // report makes an update of a run's new state.
 func (r *run) report(state mesos.TaskState, source mesos.TaskStatus_Source, reason *mesos.TaskStatus_Reason, message string) {
-	r.state = state
-	if terminal(state) {
-		r.ended = time.Now()
-	}
-	if r.orphan {
-		return
-	}
 	id := uuid.New()
 	s := &mesos.TaskStatus{
 		TaskID: r.info.TaskID, State: &state, Source: &source, Reason: reason,
-		AgentID: &mesos.AgentID{Value: r.agent.id}, ExecutorID: &mesos.ExecutorID{Value: r.executorID()},
+		AgentID: &mesos.AgentID{Value: r.agent.id}, ExecutorID: &mesos.ExecutorID{Value: r.executorID},
 		Timestamp: timestamp(time.Now()), UUID: id[:], ContainerStatus: r.containerStatus(),
 	}
 	if message != "" {
 		s.Message = &message
+	}
+	r.add(s)
+}
+
+// add takes an update into the queue of its task.
+func (r *run) add(s *mesos.TaskStatus) {
+	r.state = s.GetState()
+	if terminal(r.state) {
+		r.ended = time.Now()
+	}
+	if r.orphan {
+		return
 	}
 	r.pending = append(r.pending, s)
 	if len(r.pending) == 1 {
@@ -109,14 +114,32 @@ func (a *agent) acknowledged(frameworkID, taskID string, id []byte) {
 func (a *agent) forget(r *run) {
 	a.m.cancel(r.retry)
 	delete(a.runs, runKey{r.frameworkID, r.id()})
-	a.past = append(a.past, r)
-	if n := len(a.past); n > maxCompleted {
-		a.past = slices.Delete(a.past, 0, n-maxCompleted)
+	if r.exec != nil {
+		r.exec.forget(r)
+	} else {
+		a.past = keepLast(append(a.past, r), maxCompleted)
 	}
+	a.forgetIdle(r.frameworkID)
+}
+
+func keepLast[T any](list []T, most int) []T {
+	if n := len(list); n > most {
+		return slices.Delete(list, 0, n-most)
+	}
+	return list
+}
+
+// forgetIdle drops a framework of which nothing runs here.
+func (a *agent) forgetIdle(frameworkID string) {
 	for key := range a.runs {
-		if key.framework == r.frameworkID {
+		if key.framework == frameworkID {
 			return
 		}
 	}
-	delete(a.frameworks, r.frameworkID)
+	for key := range a.executors {
+		if key.framework == frameworkID {
+			return
+		}
+	}
+	delete(a.frameworks, frameworkID)
 }

@@ -1,6 +1,7 @@
 package localmesos
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,8 +15,38 @@ type TaskView struct {
 	State       string // for example TASK_RUNNING; the latest, acknowledged or not
 	Message     string // of the latest status
 	Sandbox     string // absolute path; empty for a task that never reached its agent
-	PID         int    // of its process, which leads its own group; 0 before it started
+	PID         int    // of its process, or its executor's, which leads its own group; 0 before it started
 	Unacked     int    // updates that wait for an acknowledgement
+}
+
+// ExecutorView is what is to be seen of one executor that a framework brought.
+// Command tasks have none.
+type ExecutorView struct {
+	ID          string
+	FrameworkID string
+	AgentID     string
+	State       string // REGISTERING, RUNNING, TERMINATING or TERMINATED
+	Connected   bool   // it has a stream
+	Sandbox     string // absolute path
+	PID         int    // of its process, which leads a session; 0 before it started
+	Tasks       int    // that have not ended, or have updates to deliver
+}
+
+// Executors are all executors of all agents, in the order of agents and ids,
+// those that have ended and are done with last.
+func (m *Mesos) Executors() (list []ExecutorView) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.agents {
+		current := slices.SortedFunc(maps.Values(a.executors), func(x, y *executor) int {
+			return strings.Compare(x.executorID+"\x00"+x.frameworkID, y.executorID+"\x00"+y.frameworkID)
+		})
+		for _, e := range slices.Concat(current, a.pastExecs) {
+			list = append(list, ExecutorView{ID: e.executorID, FrameworkID: e.frameworkID, AgentID: a.id, State: e.state.String(),
+				Connected: e.stream != nil, Sandbox: e.sandbox, PID: e.pid, Tasks: len(e.tasks)})
+		}
+	}
+	return list
 }
 
 // FrameworkView is what is to be seen of one framework.
@@ -60,6 +91,11 @@ func (m *Mesos) Tasks() []TaskView {
 	for _, a := range m.agents {
 		for _, r := range a.past {
 			r.show(views)
+		}
+		for _, e := range slices.Concat(a.pastExecs, slices.Collect(maps.Values(a.executors))) {
+			for _, r := range e.completed {
+				r.show(views)
+			}
 		}
 		for _, r := range a.runs {
 			r.show(views)
