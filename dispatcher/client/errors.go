@@ -19,8 +19,17 @@ var (
 	// long as Config.RetryFor. Surely not executed, unless ErrOutcomeUnknown is
 	// in the same chain.
 	ErrUnavailable = errors.New("no server could answer")
-	// ErrNotFound: there is no such driver.
-	ErrNotFound = errors.New("no such driver")
+	// ErrNotFound: there is no such driver, or no such application.
+	ErrNotFound = errors.New("no such driver or application")
+	// ErrConflict: the request does not fit what is there, such as an application
+	// that is registered with other properties under this id, or the kill of an
+	// executor that the application never had. Nothing was changed.
+	ErrConflict = errors.New("it does not fit what is there")
+	// ErrStopped: the application is stopped, by whomever, and does not come back.
+	ErrStopped = errors.New("the application is stopped")
+	// ErrNotOffered: no server offers what was asked for; for applications, none
+	// was started with --backends.
+	ErrNotOffered = errors.New("no server offers it")
 )
 
 // APIError is a refusal by a server.
@@ -38,13 +47,19 @@ func (e *APIError) Error() string {
 	return fmt.Sprintf("%s (HTTP %d from %s)", e.Message, e.Status, e.Server)
 }
 
-// Is makes errors.Is work with ErrOutcomeUnknown and ErrNotFound.
+// Is makes errors.Is work with the errors of this package.
 func (e *APIError) Is(target error) bool {
 	switch target {
 	case ErrOutcomeUnknown:
 		return e.Outcome == api.OutcomeUnknown
 	case ErrNotFound:
 		return e.Status == http.StatusNotFound
+	case ErrConflict:
+		return e.Status == http.StatusConflict
+	case ErrStopped:
+		return e.Status == http.StatusGone
+	case ErrNotOffered:
+		return e.Status == http.StatusNotImplemented
 	}
 	return false
 }

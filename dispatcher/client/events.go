@@ -38,7 +38,8 @@ const (
 // Config.RetryFor.
 func (c *Client) Events(ctx context.Context, since uint64) iter.Seq2[api.Event, error] {
 	return func(yield func(api.Event, error) bool) {
-		f := &follower{c: c, last: since, yield: yield}
+		f := &follower[api.Event]{c: c, path: "/v1/events", last: since}
+		f.yield = func(e api.Event) bool { return yield(e, nil) }
 		if err := f.run(ctx); err != nil {
 			yield(api.Event{}, err)
 		}
@@ -46,28 +47,35 @@ func (c *Client) Events(ctx context.Context, since uint64) iter.Seq2[api.Event, 
 }
 
 // follower is one reader of events, over any number of connections.
-type follower struct {
-	c     *Client
-	last  uint64 // number of the last change seen, or FromNow
-	yield func(api.Event, error) bool
+type follower[T any] struct {
+	c    *Client
+	path string
+	// last is the id of the last event seen, or FromNow. An event without an id is
+	// one of several that are to be read again together.
+	last  uint64
+	yield func(T) bool
 	alive time.Time // when a server was last heard
 }
 
 var errStopped = errors.New("the caller stopped")
 
-func (f *follower) run(ctx context.Context) error {
+func (f *follower[T]) run(ctx context.Context) error {
 	f.alive = time.Now()
+	lacking := 0 // servers in a row that do not offer the stream
 	for n := 0; ; n++ {
 		heard := f.alive
 		index := (int(f.c.good.Load()) + n) % len(f.c.servers)
 		err := f.follow(ctx, f.c.servers[index])
 		var refused *APIError
+		if lacking++; !errors.Is(err, ErrNotOffered) {
+			lacking = 0
+		}
 		switch {
 		case errors.Is(err, errStopped):
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.As(err, &refused) && refused.Status < http.StatusInternalServerError:
+		case errors.As(err, &refused) && refused.Status < http.StatusInternalServerError || lacking == len(f.c.servers):
 			return err
 		case time.Since(f.alive) > max(f.c.cfg.RetryFor, 0) && (n+1) >= len(f.c.servers):
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -80,7 +88,7 @@ func (f *follower) run(ctx context.Context) error {
 }
 
 // follow reads one stream until it breaks.
-func (f *follower) follow(ctx context.Context, server string) error {
+func (f *follower[T]) follow(ctx context.Context, server string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watchdog := time.AfterFunc(f.c.cfg.AttemptTimeout, cancel)
@@ -89,7 +97,7 @@ func (f *follower) follow(ctx context.Context, server string) error {
 	if f.last != FromNow {
 		position = strconv.FormatUint(f.last, 10)
 	}
-	reply, err := f.c.send(ctx, &request{method: http.MethodGet, path: "/v1/events"}, server, position)
+	reply, err := f.c.send(ctx, &request{method: http.MethodGet, path: f.path}, server, position)
 	if err != nil {
 		return fmt.Errorf("%s: %w", server, err)
 	}
@@ -100,7 +108,7 @@ func (f *follower) follow(ctx context.Context, server string) error {
 	}
 	lines := bufio.NewScanner(reply.Body)
 	lines.Buffer(make([]byte, 0, 16<<10), maxEvent)
-	var data string
+	var id, data string
 	for lines.Scan() {
 		f.alive = time.Now()
 		watchdog.Reset(silence)
@@ -108,13 +116,15 @@ func (f *follower) follow(ctx context.Context, server string) error {
 		switch name, value, _ := strings.Cut(line, ": "); {
 		case strings.HasPrefix(line, ": changes from "):
 			f.begin(strings.TrimPrefix(line, ": changes from "))
+		case name == "id":
+			id = value
 		case name == "data":
 			data = value
-		case line == "" && data != "":
-			if err := f.event(data); err != nil {
+		case line == "":
+			if err := f.event(id, data); err != nil {
 				return err
 			}
-			data = ""
+			id, data = "", ""
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -123,21 +133,30 @@ func (f *follower) follow(ctx context.Context, server string) error {
 	return fmt.Errorf("%s: the stream ended", server)
 }
 
-// begin takes down where a stream begins, so that one that breaks before its
-// first event can be continued as well.
-func (f *follower) begin(first string) {
+// begin takes down where a stream of changes begins, so that one that breaks
+// before its first event can be continued as well. One of an application begins
+// with a snapshot, which has to be read to its end first.
+func (f *follower[T]) begin(first string) {
+	if _, changes := any(f).(*follower[api.Event]); !changes {
+		return
+	}
 	if n, err := strconv.ParseUint(first, 10, 64); err == nil && n > 0 && f.last == FromNow {
 		f.last = n - 1
 	}
 }
 
-func (f *follower) event(data string) error {
-	var e api.Event
+func (f *follower[T]) event(id, data string) error {
+	if data == "" {
+		return nil
+	}
+	var e T
 	if err := json.Unmarshal([]byte(data), &e); err != nil {
 		return fmt.Errorf("client: event cannot be read: %w", err)
 	}
-	f.last = e.Change
-	if !f.yield(e, nil) {
+	if n, err := strconv.ParseUint(id, 10, 64); err == nil {
+		f.last = n
+	}
+	if !f.yield(e) {
 		return errStopped
 	}
 	return nil

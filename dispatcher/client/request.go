@@ -22,6 +22,8 @@ type request struct {
 	path   string // with the query
 	body   []byte
 	key    string // idempotency key
+	// extra is time that the server may take by itself, beside the AttemptTimeout.
+	extra time.Duration
 }
 
 // repeatable tells whether doing it twice is the same as doing it once.
@@ -30,7 +32,8 @@ func (r *request) repeatable() bool { return r.method == http.MethodGet || r.key
 // attempt is what came of one request to one server.
 type attempt struct {
 	server string
-	body   []byte // of a reply with status 200
+	status int
+	body   []byte // of a reply of success
 	err    error
 	retry  bool // another try is safe and makes sense
 	maybe  bool // it may have been carried out
@@ -43,11 +46,17 @@ func (c *Client) do(ctx context.Context, r *request) (*attempt, error) {
 	deadline := time.Now().Add(c.cfg.RetryFor)
 	var failed []error
 	maybe := false
+	lacking := 0 // servers in a row that do not offer what is asked for
 	for n := 0; ; n++ {
 		index := (int(c.good.Load()) + n) % len(c.servers)
 		a := c.attempt(ctx, r, c.servers[index])
 		maybe = maybe || a.maybe
+		if lacking++; a.status != http.StatusNotImplemented {
+			lacking = 0
+		}
 		switch {
+		case lacking == len(c.servers):
+			return nil, conclude(a.err, maybe)
 		case a.err == nil:
 			c.good.Store(int64(index))
 			return a, nil
@@ -94,7 +103,7 @@ func pause(ctx context.Context, round int) bool {
 }
 
 func (c *Client) attempt(ctx context.Context, r *request, server string) *attempt {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout+r.extra)
 	defer cancel()
 	a := &attempt{server: server}
 	// A request whose header was not written cannot have had any effect.
@@ -113,7 +122,7 @@ func (c *Client) attempt(ctx context.Context, r *request, server string) *attemp
 		a.retry = !a.maybe || r.repeatable()
 		return a
 	}
-	if reply.StatusCode != http.StatusOK {
+	if a.status = reply.StatusCode; a.status != http.StatusOK && a.status != http.StatusCreated {
 		a.judge(r, apiError(server, reply.StatusCode, a.body))
 	}
 	return a
@@ -126,6 +135,8 @@ func (a *attempt) judge(r *request, e *APIError) {
 	switch e.Status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusGatewayTimeout:
 		a.retry = r.repeatable() || e.Outcome == api.OutcomeNotExecuted
+	case http.StatusNotImplemented: // by this server; another one may be newer, or have more to offer
+		a.retry = true
 	}
 }
 
