@@ -78,7 +78,8 @@ func (c *application) Settings() *Settings { return c.settings }
 // Errors: ErrStopped, ErrFrameworkRemoved, those of the log, that of ctx, with the
 // reason why Mesos was not reached where it is known.
 func (c *Coarse) Start(ctx context.Context) error {
-	return c.start(ctx, c.follow, &fsmpb.RegisterApp{
+	before := c.cfg.State.View()
+	return c.start(ctx, func(ctx context.Context) { c.follow(ctx, before) }, &fsmpb.RegisterApp{
 		AppId: c.cfg.AppID, Name: c.settings.AppName, User: c.settings.User, FrameworkId: c.settings.Framework.ID,
 		MaxAgentFailures: MaxAgentFailures, ExcludeMs: c.settings.ExcludeFor.Milliseconds(),
 		Totals: []*fsm.ProfileTotal{{Total: c.settings.InitialTotal}},
@@ -162,7 +163,9 @@ func (c *application) registered() bool {
 // is torn down, which the leader does, whoever that is by then. Stop returns when
 // that is done, and Close is done too. Later calls are ignored; after an error it may
 // be called again.
-func (c *application) Stop(ctx context.Context) error {
+func (c *application) Stop(ctx context.Context) error { return c.stop(ctx, "Stop was called") }
+
+func (c *application) stop(ctx context.Context, reason string) error {
 	c.mu.Lock()
 	again := c.stopping
 	c.stopping = true
@@ -171,7 +174,7 @@ func (c *application) Stop(ctx context.Context) error {
 		c.cfg.Logger.Warn("Stop called multiple times, ignoring")
 		return nil
 	}
-	_, err := c.request(ctx, fsm.NumberStopApp, &fsmpb.StopApp{AppId: c.cfg.AppID, Reason: "Stop was called"})
+	_, err := c.request(ctx, fsm.NumberStopApp, &fsmpb.StopApp{AppId: c.cfg.AppID, Reason: reason})
 	if err == nil {
 		err = c.await(ctx, func(a *fsm.App) (bool, error) { return a.Over(), nil })
 	}

@@ -88,6 +88,12 @@ type Config struct {
 	Shuffle ShuffleRegistrar
 	// Scheduler is told of executors that are over, and of errors. Optional.
 	Scheduler TaskScheduler
+	// Launcher is told how the application is. Optional.
+	Launcher Launcher
+	// Tokens obtains delegation tokens while this node leads, and ShareTokens hands
+	// them on. Optional.
+	Tokens      TokenSource
+	ShareTokens TokenSink
 
 	// RequestWait bounds how long a request waits for a leader. Default 10 s.
 	RequestWait time.Duration

@@ -33,5 +33,9 @@
 // count; the shuffle service is told until it has heard; the failover timeout is
 // DefaultFailoverTimeout and not 0.
 //
+// Beside executors an application may have a Launcher, which is told its states in
+// the words of Spark's launcher library, and delegation tokens, which a TokenSource
+// obtains on the node that leads and which are renewed in time.
+//
 // ClusterManager and Managers are Spark's way to choose a backend by master URL.
 package backend

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
@@ -29,13 +30,18 @@ type leader struct {
 
 // Establish starts to lead. ctx ends with leadership.
 func (l *leader) Establish(ctx context.Context, term uint64) error {
-	ctx, l.cancel = context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	l.cancel = cancel
 	l.done = make(chan struct{})
 	l.cfg.Logger.Info("leading", "term", term)
 	go func() {
 		defer close(l.done)
 		l.setLead(LeaderStatus{Leading: true})
+		var tokens sync.WaitGroup
+		tokens.Go(func() { l.renewTokens(ctx) })
 		l.run(ctx)
+		cancel()
+		tokens.Wait()
 		l.setLead(LeaderStatus{})
 	}()
 	return nil

@@ -87,6 +87,8 @@ type Settings struct {
 	ShufflePort      int64
 	ShuffleTimeout   time.Duration
 	ShuffleHeartbeat time.Duration
+	TokenRatio       float64       // of the life of delegation tokens, after which they are renewed
+	TokenRetry       time.Duration // after a failure to renew them
 
 	Framework mesosutil.DriverFramework // ID is the one to register with, if set
 
@@ -112,6 +114,7 @@ func ParseSettings(sc Context) (*Settings, error) {
 	r.dynamic(s)
 	r.offers(s)
 	r.shuffle(s)
+	r.tokens(s)
 	r.framework(s)
 	r.task(s)
 	if len(r.errs) == 0 {
@@ -252,6 +255,17 @@ func (r *reader) shuffle(s *Settings) {
 	network := r.duration("spark.network.timeout", time.Second, 120*time.Second)
 	s.ShuffleTimeout = r.duration("spark.storage.blockManagerHeartbeatTimeoutMs", time.Millisecond, network)
 	s.ShuffleHeartbeat = r.duration("spark.executor.heartbeatInterval", time.Millisecond, 10*time.Second)
+}
+
+func (r *reader) tokens(s *Settings) {
+	const ratio = "spark.security.credentials.renewalRatio"
+	var err error
+	s.TokenRatio, err = r.conf.Double(ratio, 0.75)
+	r.note(err, "")
+	if err == nil && (s.TokenRatio <= 0 || s.TokenRatio > 1) {
+		r.wrong(ratio, "must lie above 0 and not above 1")
+	}
+	s.TokenRetry = r.duration("spark.security.credentials.retryWait", time.Second, time.Hour)
 }
 
 // driver is the host of the driver.

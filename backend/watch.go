@@ -57,25 +57,38 @@ func (c *application) Watch(ctx context.Context, visit func(ExecutorEvent) error
 }
 
 // follow tells the task scheduler of executors that are over, and of the end of
-// the framework.
-func (c *Coarse) follow(ctx context.Context) {
-	feed := c.cfg.Feed
-	next := feed.Next()
-	for {
+// the framework, and the launcher of the application's state, from a view on. What
+// had changed when ctx ends is told still.
+func (c *Coarse) follow(ctx context.Context, from *fsm.View) {
+	feed, next := c.cfg.Feed, from.NextChange()
+	var h handle
+	a, _ := from.App(c.cfg.AppID)
+	c.tellLauncher(&h, a)
+	for ended := false; ; {
 		changes, lost, wake := feed.Since(next, 0)
 		if next += uint64(len(changes)); lost {
 			next = feed.Next()
 		}
 		for i := range changes {
 			c.tell(&changes[i])
+			if a := changes[i].App; a != nil && a.ID == c.cfg.AppID {
+				c.tellLauncher(&h, a)
+			}
 		}
-		if len(changes) > 0 || lost {
+		switch {
+		case lost:
+			a, _ := c.app()
+			c.tellLauncher(&h, a)
 			continue
+		case len(changes) > 0:
+			continue
+		case ended:
+			return
 		}
 		select {
 		case <-wake:
 		case <-ctx.Done():
-			return
+			ended = true
 		}
 	}
 }
