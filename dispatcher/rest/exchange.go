@@ -23,6 +23,7 @@ type exchange struct {
 	user   string // who was authenticated, or empty
 	status int    // of the reply; 0: none yet
 	inside bool   // holds one of the slots for requests that are worked on
+	taken  bool   // the whole body was read
 }
 
 var jsonContentType = []string{"application/json;charset=utf-8"}
@@ -126,6 +127,7 @@ func (x *exchange) body() (body []byte, release func(), f *failure) {
 			return nil, nil, tooLarge(limit)
 		}
 		if errors.Is(err, io.EOF) {
+			x.taken = true
 			return b, release, nil
 		}
 		if err != nil {
@@ -136,6 +138,23 @@ func (x *exchange) body() (body []byte, release func(), f *failure) {
 			}
 		}
 	}
+}
+
+// mostDrained is how much of a body is taken in that nobody wants.
+const mostDrained = 64 << 20
+
+// drain sends the reply and then takes in what is left of the body. Clients such
+// as Spark's write all of it before they read, and a connection that is closed
+// on them meanwhile is reset, which loses the reply. The server's ReadTimeout
+// bounds the time.
+func (x *exchange) drain() {
+	if x.taken || x.r.ProtoMajor != 1 || x.r.ContentLength == 0 || x.r.Header["Expect"] != nil {
+		return
+	}
+	if err := http.NewResponseController(x.w).Flush(); err != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, x.r.Body, mostDrained)
 }
 
 // admit takes one of the slots for requests that are worked on; reply gives it

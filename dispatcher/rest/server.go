@@ -145,6 +145,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			x.panicked(p)
 		}
 		s.metrics.end(x, begin)
+		x.drain()
 	}()
 	h := w.Header()
 	h["X-Ha-Dispatcher-Node"] = s.node

@@ -88,6 +88,43 @@ func TestBodiesAreLimited(t *testing.T) {
 	}
 }
 
+// Spark's client writes the whole body before it reads, and a reply must not get
+// lost over that.
+func TestABodyThatNobodyWantsDoesNotCostTheReply(t *testing.T) {
+	cfg := testConfig()
+	cfg.Limits.MaxBodyBytes = 1 << 20
+	addr := listen(t, newServer(t, cfg, newNode()))
+	cfg.Auth.TokenFile = tokenFile(t, "ann:"+annsToken+"\n")
+	guarded := listen(t, newServer(t, cfg, newNode()))
+	for name, c := range map[string]struct {
+		addr, path string
+		status     int
+	}{
+		"too large":       {addr, "/v1/submissions/create", 413},
+		"no token":        {guarded, "/v1/submissions/create", 401},
+		"a kill with one": {addr, "/v1/submissions/kill/x", 200},
+		"unknown path":    {addr, "/v2/x", 468},
+	} {
+		for _, connection := range []string{"close", "keep-alive"} {
+			t.Run(name+", "+connection, func(t *testing.T) {
+				conn := dial(t, c.addr)
+				body := bytes.Repeat([]byte("x"), 8<<20)
+				if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: h\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n", c.path, connection, len(body)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := conn.Write(body); err != nil {
+					t.Fatal(err)
+				}
+				reply, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil || reply.StatusCode != c.status {
+					t.Fatalf("%+v, %v", reply, err)
+				}
+				reply.Body.Close()
+			})
+		}
+	}
+}
+
 func TestBodyMemoryIsSharedOut(t *testing.T) {
 	cfg := testConfig()
 	cfg.Limits.MaxBodyMemory = 100 << 10

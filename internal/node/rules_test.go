@@ -221,7 +221,7 @@ func TestPoisonSubmissions(t *testing.T) {
 		status, _ := get(t, n.WebURL()+"/readyz")
 		return status == http.StatusOK
 	})
-	submit := func(props map[string]string, args ...string) (int, api.SubmissionResponse) {
+	submit := func(t *testing.T, props map[string]string, args ...string) (int, api.SubmissionResponse) {
 		t.Helper()
 		all := map[string]string{"spark.app.name": "d", "spark.driver.memory": "32m", "spark.driver.memoryOverhead": "0",
 			"spark.driver.cores": "0.1", "spark.mesos.dispatcher.command": "true"}
@@ -240,15 +240,15 @@ func TestPoisonSubmissions(t *testing.T) {
 		}
 		return status, answer
 	}
-	good := func() string {
+	good := func(t *testing.T) string {
 		t.Helper()
-		status, answer := submit(nil)
+		status, answer := submit(t, nil)
 		if status != http.StatusOK || !answer.Success {
 			t.Fatalf("%d %+v", status, answer)
 		}
 		return answer.SubmissionID
 	}
-	ids := []string{good()}
+	ids := []string{good(t)}
 	for name, poison := range map[string]struct {
 		props  map[string]string
 		args   []string
@@ -267,11 +267,11 @@ func TestPoisonSubmissions(t *testing.T) {
 		"secrets without places":   {map[string]string{"spark.mesos.driver.secret.names": "/a,/b", "spark.mesos.driver.secret.envkeys": "A"}, nil, 400, "spark.mesos.driver.secret"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, answer := submit(poison.props, poison.args...)
+			status, answer := submit(t, poison.props, poison.args...)
 			if status != poison.status || answer.Success || !strings.Contains(answer.Message, poison.want) {
 				t.Errorf("%d %+v", status, answer)
 			}
-			ids = append(ids, good())
+			ids = append(ids, good(t))
 		})
 	}
 	for _, id := range ids {
