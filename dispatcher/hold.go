@@ -50,7 +50,7 @@ func newHolds(s *Situation, agents int) *holds {
 				continue
 			}
 			hold.Fails++
-			hold.AgentID, hold.Until = "", s.Now.Add(min(s.HoldFor<<min(hold.Fails-1, 16), maxHoldPause))
+			hold.AgentID, hold.Until = "", s.Now.Add(min(min(s.HoldFor, maxHoldPause)<<min(hold.Fails-1, 16), maxHoldPause))
 		}
 		h.byDriver[hold.DriverID] = &hold
 		h.order = append(h.order, hold.DriverID)

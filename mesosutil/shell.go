@@ -129,6 +129,25 @@ func LibraryPathPrefix(paths []string) string {
 	return b.String()
 }
 
+// ShellPath makes a path on the agent one word of a shell command line in which
+// plain variables (`$HOME/spark`, `${SPARK_HOME}`) and a leading `~/` still
+// expand, as they do where Spark writes paths without quotes. Nothing in it runs
+// a command. Variables expand to one word, whatever is in them.
+func ShellPath(p string) string {
+	tilde := ""
+	if rest, found := strings.CutPrefix(p, "~/"); found {
+		tilde, p = "~/", rest
+	}
+	if !strings.ContainsAny(p, shellSpecial) {
+		return tilde + p
+	}
+	var b strings.Builder
+	b.WriteString(tilde + `"`)
+	writeExpandable(&b, p)
+	b.WriteByte('"')
+	return b.String()
+}
+
 // writeExpandable writes text that stands between double quotes and may use
 // plain variables.
 func writeExpandable(b *strings.Builder, s string) {

@@ -126,3 +126,19 @@ func FuzzShellEscape(f *testing.F) {
 		}
 	})
 }
+
+// Judged by the shell: variables and ~/ expand, to one word, and nothing else
+// happens.
+func TestShellPathExpandsVariablesAndNothingElse(t *testing.T) {
+	t.Setenv("HOME", "/home/me")
+	t.Setenv("ROOT", "/my root/*")
+	for in, want := range map[string]string{
+		"/opt/spark": "/opt/spark", "$HOME/spark": "/home/me/spark", "${ROOT}/spark": "/my root/*/spark", "~/spark 3": "/home/me/spark 3",
+		"a b": "a b", "~me": "~me", "$(echo no)": "$(echo no)", "`echo no`": "`echo no`", `"a";echo no;"b"`: `"a";echo no;"b"`,
+		"${x:-$(echo no)}": "${x:-$(echo no)}", "a;b": "a;b", `a\b`: `a\b`, "$": "$", "/opt/*": "/opt/*", "a\nb": "a\nb",
+	} {
+		if got := shellWords(t, ShellPath(in)); len(got) != 1 || got[0] != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+}

@@ -46,8 +46,8 @@ func (b *builder) form() (sparkForm, error) {
 	}
 	home = path.Clean(home)
 	return sparkForm{
-		executable: mesosutil.ShellEscape(strings.TrimSuffix(home, "/") + "/./bin/spark-submit"),
-		home:       mesosutil.ShellEscape(home),
+		executable: mesosutil.ShellPath(strings.TrimSuffix(home, "/") + "/./bin/spark-submit"),
+		home:       mesosutil.ShellPath(home),
 		sandbox:    ".",
 	}, nil
 }
@@ -143,7 +143,7 @@ func (b *builder) pyFiles(f sparkForm) string {
 // primaryResource is the application's file as the driver sees it.
 func (b *builder) primaryResource(f sparkForm) string {
 	if b.localInContainer() {
-		return mesosutil.ShellEscape(strings.TrimPrefix(b.d.AppResource, localScheme))
+		return mesosutil.ShellPath(strings.TrimPrefix(b.d.AppResource, localScheme))
 	}
 	return f.file(mesosutil.URIFileName(b.d.AppResource))
 }

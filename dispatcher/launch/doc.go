@@ -36,6 +36,7 @@
 //	--driver-cores              1.0: spark-submit 3.2+ refuses   1; left out for fractions
 //	--master                    doubled scheme possible          one mesos://
 //	application file            never escaped                    escaped, $MESOS_SANDBOX still expands
+//	Spark home, local: file     never escaped                    escaped, variables and ~/ still expand
 //	--py-files in an image      $MESOS_SANDBOX escaped: lost     expands
 //	empty argument              lost                             written ""
 //	words that break out of     run as commands                  quoted (mesosutil.ShellEscape)

@@ -190,6 +190,11 @@ func TestLocalJarIsResolvedOnTheHostOrInTheContainer(t *testing.T) {
 	if !strings.HasSuffix(got.Command.GetValue(), ` "/opt/my app.jar" `) || len(got.Command.URIs) != 0 {
 		t.Error(got.Command)
 	}
+	s.AppResource = "local://$SPARK_HOME/app.jar" // a variable of the image
+	if got := line(t, home(t), s); !strings.HasSuffix(got, ` "$SPARK_HOME/app.jar" `) {
+		t.Error(got)
+	}
+	s.AppResource = "local:///opt/my app.jar"
 	s.Properties["spark.mesos.appJar.local.resolution.mode"] = "host"
 	got = task(t, home(t), s)
 	if !strings.HasSuffix(got.Command.GetValue(), ` ./"my app.jar" `) || got.Command.URIs[0].Value != "///opt/my app.jar" {

@@ -19,8 +19,8 @@ const (
 // key in both, the later line counts. A failure stops the launch.
 func writeSecrets(f sparkForm) string {
 	defaults := `"${SPARK_CONF_DIR:-` + f.home + `/conf}/spark-defaults.conf"`
-	if strings.ContainsAny(f.home, `"'`) {
-		// A quoted home cannot stand inside the quotes of the expansion.
+	if strings.ContainsAny(f.home, `"'~`) {
+		// Neither a quoted home nor ~ can stand inside the quotes of the expansion.
 		defaults = f.home + "/conf/spark-defaults.conf"
 	}
 	return `(umask 077; { cat ` + defaults + ` 2>/dev/null; printf '\n%s\n' "$` + secretsVariable + `"; } > ` + f.file(secretsFile) + `) && `

@@ -59,9 +59,11 @@ func TestCommandLinesReachSparkSubmit(t *testing.T) {
 		dir  string // where the container starts
 		file string // the application's file as spark-submit sees it
 	}{
-		"home":  {props{"spark.mesos.executor.home": spark}, "sandbox", "./app.jar"},
-		"uri":   {props{"spark.executor.uri": "http://h/spark-3.5.1.tgz"}, "sandbox", "../app.jar"},
-		"image": {props{"spark.mesos.executor.docker.image": "i"}, "sandbox/spark-3.5.1", filepath.Join(root, "sandbox") + "/app.jar"},
+		"home":               {props{"spark.mesos.executor.home": spark}, "sandbox", "./app.jar"},
+		"home in a variable": {props{"spark.mesos.executor.home": "$TEST_ROOT/spark-3.5.1"}, "sandbox", "./app.jar"},
+		"home below ~":       {props{"spark.mesos.executor.home": "~/spark-3.5.1"}, "sandbox", "./app.jar"},
+		"uri":                {props{"spark.executor.uri": "http://h/spark-3.5.1.tgz"}, "sandbox", "../app.jar"},
+		"image":              {props{"spark.mesos.executor.docker.image": "i"}, "sandbox/spark-3.5.1", filepath.Join(root, "sandbox") + "/app.jar"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +74,8 @@ func TestCommandLinesReachSparkSubmit(t *testing.T) {
 			info := task(t, conf(t, props{"spark.master": "m:1"}), s)
 			cmd := exec.Command("/bin/sh", "-c", info.Command.GetValue())
 			cmd.Dir = filepath.Join(root, tc.dir)
-			cmd.Env = append(os.Environ(), "MESOS_SANDBOX="+filepath.Join(root, "sandbox"), "SPARK_CONF_DIR=")
+			cmd.Env = append(os.Environ(), "SPARK_CONF_DIR=",
+				"MESOS_SANDBOX="+filepath.Join(root, "sandbox"), "TEST_ROOT="+filepath.Join(root, "sandbox"), "HOME="+filepath.Join(root, "sandbox"))
 			for _, v := range variables(info) {
 				cmd.Env = append(cmd.Env, v[0]+"="+v[1])
 			}
