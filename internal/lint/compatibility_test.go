@@ -23,8 +23,8 @@ var verdicts = regexp.MustCompile(`^(same|better|differs|left out|ours)\b`)
 var testName = regexp.MustCompile("^`([a-z0-9/-]+)\\.((?:Test|Fuzz|Example)[A-Za-z0-9_]*)(?:/([^`]+))?`$")
 
 // TestCompatibilityTableNamesTests: what the document promises is shown by a
-// test that exists. Each row of a table with a column "test" names at least one
-// there, or says – and is a rule that is left out.
+// test that exists. Each row of each table names at least one in the column
+// "test", or says – there and is a rule that is left out.
 func TestCompatibilityTableNamesTests(t *testing.T) {
 	raw, err := os.ReadFile(filepath.Join(moduleRoot(t), compatibilityDoc))
 	if err != nil {
@@ -35,6 +35,7 @@ func TestCompatibilityTableNamesTests(t *testing.T) {
 	for _, table := range markdownTables(string(raw)) {
 		here, test := slices.Index(table.header, "here"), slices.Index(table.header, "test")
 		if test < 0 {
+			t.Errorf("%s: the table with the columns %s has no column \"test\"", compatibilityDoc, strings.Join(table.header, ", "))
 			continue
 		}
 		for _, r := range table.rows {
