@@ -64,6 +64,11 @@ Fewer than there are ends none: name those to end with 'apps kill'.`
 func withTotal(totals []api.ProfileTotal, profile uint32, n int64) []api.ProfileTotal {
 	out := slices.Clone(totals)
 	for i := range out {
+		if out[i].Profile == 0 { // its amounts are the application's, and cannot be asked for
+			out[i] = api.ProfileTotal{Total: out[i].Total}
+		}
+	}
+	for i := range out {
 		if out[i].Profile == profile {
 			out[i].Total = n
 			return out

@@ -11,4 +11,8 @@
 // Submit, Kill and Status speak Spark's protocol and work against Spark's own
 // dispatcher too, which knows no idempotency keys and ignores them: give none
 // there.
+//
+// Applications in client mode are registered with RegisterApp and followed with
+// AppEvents; every change of one carries a key of its own, so that it is repeated
+// safely and a late repetition does not undo a later change.
 package client

@@ -29,7 +29,7 @@ const (
 	maxReason        = 1024
 	maxProperties    = 5000
 	maxPropertyKey   = 1024
-	maxPropertyBytes = 1 << 20 // keys and values together
+	maxPropertyBytes = 256 << 10 // keys and values together
 	maxProfiles      = 1000
 	maxHosts         = 10_000
 	maxKills         = 10_000
@@ -157,8 +157,8 @@ func invalidAppID(id string) string {
 	odd := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
 	}
-	if id == "" || len(id) > maxAppID || id == "." || id == ".." || strings.ContainsFunc(id, odd) {
-		return fmt.Sprintf("1 to %d letters, digits, '.', '_' and '-' are wanted", maxAppID)
+	if id == "" || len(id) > maxAppID || strings.ContainsFunc(id, odd) || strings.IndexByte("._-", id[0]) >= 0 {
+		return fmt.Sprintf("1 to %d letters, digits, '.', '_' and '-' are wanted, and a letter or digit first", maxAppID)
 	}
 	return ""
 }

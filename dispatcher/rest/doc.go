@@ -8,10 +8,10 @@
 // HTTP status 468. Where upstream answers with a page of HTML, a stack trace or
 // not at all, this server answers with an ErrorResponse that names the field or
 // property at fault; testdata/differences.txt lists each such case with its
-// reason. Under /v1/drivers, /v1/apps, /v1/events and /v1/cluster is what Spark's protocol
-// lacks: lists with filters, every attempt of a driver, a stream of changes
-// that a reader can continue at another node. docs/openapi.yaml describes all
-// of it and is tested against the handlers.
+// reason. Under /v1/drivers, /v1/apps, /v1/events and /v1/cluster is what
+// Spark's protocol lacks: lists with filters, every attempt of a driver, a
+// stream of changes that a reader can continue at another node.
+// docs/openapi.yaml describes all of it and is tested against the handlers.
 //
 // # No state
 //
@@ -19,6 +19,14 @@
 // counted against the limits, and handed to a Dispatcher, which any node can
 // answer; a follower's goes to the leader by way of the log. So every node of a
 // cluster takes every request.
+//
+// # Applications
+//
+// Where Config.Applications is set, /v1/apps is for applications in client mode:
+// their drivers ask for executors here and hear of them by a stream of events of
+// their own (docs/applications.md). The server passes their signs of life on to
+// the log, which must not cost a commit each, and ends the streams of a node
+// that is cut off, so that readers move to another one.
 //
 // # What a client may rely on
 //

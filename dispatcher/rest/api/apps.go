@@ -6,7 +6,7 @@ import "time"
 // nodes keep as many executors running for it as are wanted.
 type Application struct {
 	// ID names the application on the cluster: up to 200 bytes of letters, digits,
-	// '.', '_' and '-'. Empty: the cluster chooses one. Whoever registers the same
+	// '.', '_' and '-', a letter or digit first. Empty: the cluster chooses one. Whoever registers the same
 	// id with the same content again gets the application that is there, so that a
 	// driver that lost its answer, or its process, goes on.
 	ID   string `json:"id,omitempty"`
@@ -75,7 +75,7 @@ type AppStatus struct {
 }
 
 // ProfileTotal is how many executors of one resource profile are wanted. Zero
-// amounts are those of the application.
+// amounts are those of the application, as those of profile 0 always are.
 type ProfileTotal struct {
 	Profile   uint32 `json:"profile"` // 0: the default one
 	Total     int64  `json:"total"`
