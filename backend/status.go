@@ -31,13 +31,20 @@ func (c *application) Status() Status { return c.StatusIn(c.cfg.State.View()) }
 
 // StatusIn is Status as of a view.
 func (c *application) StatusIn(v *fsm.View) Status {
+	out := StatusOf(v, c.cfg.AppID)
 	c.mu.Lock()
-	out := Status{LeaderStatus: c.lead, HeldBack: maps.Clone(c.held), Problem: c.problem}
+	defer c.mu.Unlock()
+	out.LeaderStatus, out.HeldBack, out.Problem = c.lead, maps.Clone(c.held), c.problem
 	if c.lead.Leading && !c.lead.Subscribed && c.mesos != nil {
 		out.Err = cmp.Or(c.mesos.Status().Err, out.Err)
 	}
-	c.mu.Unlock()
-	a, found := v.App(c.cfg.AppID)
+	return out
+}
+
+// StatusOf is what a view alone tells of an application; what its leader knows
+// besides is missing.
+func StatusOf(v *fsm.View, appID string) (out Status) {
+	a, found := v.App(appID)
 	if !found {
 		return out
 	}

@@ -13,6 +13,7 @@ import (
 
 func newDev() *cobra.Command {
 	var o devcluster.Options
+	var backends bool
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a whole cluster on this machine: a small Mesos and three nodes",
@@ -21,6 +22,9 @@ DIR/dev.json as soon as a leader is subscribed, prints "ready", and stops all of
 when it is stopped itself. Kill a node and see the others go on.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if backends {
+				o.NodeArgs = append(o.NodeArgs, "--backends")
+			}
 			temporary := o.DataDir == ""
 			if temporary {
 				dir, err := os.MkdirTemp("", "ha-dispatcher-dev-")
@@ -44,6 +48,7 @@ when it is stopped itself. Kill a node and see the others go on.`,
 	fl.StringVar(&o.Resources, "resources", "", "resources of each agent, such as 'cpus:4;mem:4096'")
 	fl.StringVar(&o.Attributes, "attributes", "", "attributes of each agent, such as 'rack:a'")
 	fl.StringArrayVar(&o.Conf, "conf", nil, "property KEY=VALUE for the nodes")
+	fl.BoolVar(&backends, "backends", false, "let the nodes host the scheduler backends of applications in client mode")
 	fl.StringVar(&o.PropertiesFile, "properties-file", "", "file of spark.* properties for the nodes")
 	return c
 }

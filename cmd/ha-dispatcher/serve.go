@@ -47,6 +47,7 @@ type serveFlags struct {
 	allowFrom, trustFrom      []string
 	logFormat, readyFile      string
 	pprof                     bool
+	backends                  bool
 }
 
 func newServe() *cobra.Command {
@@ -122,6 +123,7 @@ func (f *serveFlags) register(c *cobra.Command) {
 	fl.StringSliceVar(&f.allowFrom, "allow-from", nil, "networks that are served at all (CIDR), but for health checks")
 	fl.StringSliceVar(&f.trustFrom, "trust-from", nil, "networks that need no authentication (CIDR): unmodified spark-submit cannot send any")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	fl.BoolVar(&f.backends, "backends", false, "host the scheduler backends of applications in client mode (/v1/apps), the same on each node: their executors outlive any node")
 	fl.BoolVar(&f.pprof, "pprof", false, "serve /debug/pprof on the pages' port")
 	fl.StringVar(&f.readyFile, "ready-file", "", "file to write this node's addresses to (JSON) as soon as it serves")
 }
@@ -185,7 +187,7 @@ func (f *serveFlags) config() (node.Config, error) {
 		RESTAddr:   net.JoinHostPort(host, strconv.Itoa(f.port)),
 		WebUIAddr:  net.JoinHostPort(host, strconv.Itoa(f.webuiPort)),
 		PublicHost: firstOf(f.publicHost, os.Getenv("SPARK_PUBLIC_DNS"), host),
-		Master:     strings.TrimPrefix(f.master, "mesos://"), Name: f.name, Spark: spark, Version: version, Profiling: f.pprof,
+		Master:     strings.TrimPrefix(f.master, "mesos://"), Name: f.name, Spark: spark, Version: version, Profiling: f.pprof, Backends: f.backends,
 		Logger: f.logger(),
 	}
 	if err := f.replication(&cfg, host); err != nil {

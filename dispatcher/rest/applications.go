@@ -41,6 +41,9 @@ type Applications interface {
 	Event(id string, c *fsm.Change) (api.AppEvent, bool)
 }
 
+// TaskStatus is a status of Mesos as the interface shows it; nil stays nil.
+func TaskStatus(st *fsm.Status) *api.TaskStatus { return taskStatus(st) }
+
 // AppInvalidError says which field or property of a request cannot be used, and
 // what is allowed.
 type AppInvalidError struct{ Field, Reason string }

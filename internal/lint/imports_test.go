@@ -27,7 +27,7 @@ var layers = map[string][]string{
 	"backend":               {"fsm", "raftstore", "mesosutil", "internal/sparkconf"},
 	"examples":              {"fsm", "raftstore", "mesosutil", "backend", "internal/sparkconf"},
 	"internal/sparkconf":    {},
-	"internal/node":         {"fsm", "raftstore", "mesosutil", "dispatcher", "internal/sparkconf", "internal/zkmaster", "internal/zkconn"},
+	"internal/node":         {"fsm", "raftstore", "mesosutil", "dispatcher", "backend", "shuffle", "internal/sparkconf", "internal/zkmaster", "internal/zkconn"},
 	"internal/zkconn":       {},
 	"internal/zkmaster":     {"mesosutil", "internal/zkconn"},
 	"internal/javaser":      {},

@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	mesos "github.com/mesos/mesos-go/api/v1/lib"
+
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/launch"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest"
@@ -66,22 +68,26 @@ func (c *Config) mesosFactory(webURL string) dispatcher.MesosFactory {
 		if err != nil {
 			return nil, err
 		}
-		secure, err := c.mesosTLS()
-		if err != nil {
-			return nil, err
-		}
-		dc := mesosutil.DriverConfig{
-			Framework: info, Credentials: credentials, Gate: gate, TLS: secure,
-			Logger: c.Logger, Registerer: c.Registry,
-		}
-		if dc.Master, dc.Detector, err = c.masters(); err != nil {
-			return nil, err
-		}
-		if c.TuneMesos != nil {
-			c.TuneMesos(&dc)
-		}
-		return mesosutil.NewDriver(dc)
+		return c.newDriver(info, credentials, gate)
 	}
+}
+
+func (c *Config) newDriver(info *mesos.FrameworkInfo, credentials *mesosutil.Credentials, gate func(context.Context) error) (*mesosutil.Driver, error) {
+	secure, err := c.mesosTLS()
+	if err != nil {
+		return nil, err
+	}
+	dc := mesosutil.DriverConfig{
+		Framework: info, Credentials: credentials, Gate: gate, TLS: secure,
+		Logger: c.Logger, Registerer: c.Registry,
+	}
+	if dc.Master, dc.Detector, err = c.masters(); err != nil {
+		return nil, err
+	}
+	if c.TuneMesos != nil {
+		c.TuneMesos(&dc)
+	}
+	return mesosutil.NewDriver(dc)
 }
 
 // masters is where to look for the leading Mesos master: a list of masters, or

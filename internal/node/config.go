@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ha-dispatcher/ha-dispatcher/backend/host"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkconf"
@@ -52,6 +53,9 @@ type Config struct {
 	// Env looks up environment variables; default os.LookupEnv.
 	Env func(string) (string, bool)
 
+	// Backends hosts the backends of applications in client mode; see
+	// backend/host.
+	Backends bool
 	// Profiling serves /debug/pprof beside the pages.
 	Profiling bool
 
@@ -65,6 +69,7 @@ type Config struct {
 	NewMesos  dispatcher.MesosFactory
 	Tune      func(*dispatcher.Config, *raftstore.Config)
 	TuneMesos func(*mesosutil.DriverConfig)
+	TuneHost  func(*host.Config)
 	Registry  *prometheus.Registry
 	StopWait  time.Duration
 

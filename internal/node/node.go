@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ha-dispatcher/ha-dispatcher/backend/host"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
@@ -27,6 +28,7 @@ type Node struct {
 	store   *raftstore.Store
 	service *dispatcher.Service
 	leader  *dispatcher.Leader
+	host    *host.Host // nil without Config.Backends
 
 	rest    *rest.Server
 	restLn  net.Listener
@@ -92,6 +94,12 @@ func Start(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.leader, err = dispatcher.NewLeader(n.service); err != nil {
 		return nil, err
 	}
+	if cfg.Backends {
+		if n.host, err = n.newHost(); err != nil {
+			return nil, err
+		}
+		cfg.REST.Applications = &applications{n}
+	}
 	if n.rest, err = rest.New(cfg.REST, restDispatcher{n.service, n.store}, cfg.Logger, cfg.Registry); err != nil {
 		return nil, err
 	}
@@ -126,6 +134,14 @@ func (n *Node) run() {
 		}
 		return nil
 	})
+	if n.host != nil {
+		n.workers.Go(func() error {
+			if err := n.host.Run(ctx); ctx.Err() == nil {
+				n.cfg.Logger.Error("this node can host applications no longer", "error", err)
+			}
+			return nil
+		})
+	}
 	n.workers.Go(func() error { return n.announce(ctx) })
 	n.workers.Go(func() error { return ignoreClosed(n.rest.Serve(n.restLn)) })
 	n.workers.Go(func() error { return ignoreClosed(n.serveWeb()) })

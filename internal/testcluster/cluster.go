@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ha-dispatcher/ha-dispatcher/backend/host"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/localmesos"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/node"
@@ -31,6 +32,10 @@ type Options struct {
 	Mesos localmesos.Options
 	// Conf are spark.* properties of all nodes.
 	Conf map[string]string
+	// Backends lets the nodes host applications in client mode. TuneHost changes how,
+	// after the test's timing was set.
+	Backends bool
+	TuneHost func(id string, h *host.Config)
 	// Tune changes the configuration of a node after the test's timing was set.
 	Tune func(id string, d *dispatcher.Config, r *raftstore.Config)
 

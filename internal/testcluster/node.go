@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ha-dispatcher/ha-dispatcher/backend"
+	"github.com/ha-dispatcher/ha-dispatcher/backend/host"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/node"
@@ -78,10 +80,21 @@ func (n *Node) config() node.Config {
 				n.c.opts.Tune(n.ID, d, r)
 			}
 		},
+		Backends: n.c.opts.Backends, TuneHost: n.tuneHost,
 		TuneMesos: func(d *mesosutil.DriverConfig) {
 			d.BackoffMin, d.BackoffMax, d.CallTimeout = 5*time.Millisecond, 200*time.Millisecond, 2*time.Second
 		},
 		StopWait: 5 * time.Second,
+	}
+}
+
+func (n *Node) tuneHost(h *host.Config) {
+	h.Tune = func(b *backend.Config) {
+		b.KillAgain, b.ReconcileAgain, b.LaunchQuiet = 100*time.Millisecond, 50*time.Millisecond, time.Second
+		b.Resubscribe, b.ReviveEvery = 500*time.Millisecond, 10*time.Millisecond
+	}
+	if n.c.opts.TuneHost != nil {
+		n.c.opts.TuneHost(n.ID, h)
 	}
 }
 
