@@ -14,7 +14,7 @@ func applySetPolicy(t *txn, c *fsmpb.Policy) *fsmpb.Result {
 		return refuse(CodeMalformed, "%s", why)
 	}
 	t.s.policy = c
-	t.forgetFinished(t.t.finished.Len() - int(c.RetainedDrivers))
+	t.forgetFinished(min(t.t.finished.Len()-int(c.RetainedDrivers), forgetAtOnce))
 	t.forgetRequests()
 	t.emit(Change{Kind: ChangePolicy, Event: "set"})
 	return ok()

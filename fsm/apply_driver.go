@@ -211,12 +211,23 @@ func (t *txn) leave(d *Driver, next DriverState) {
 	}
 }
 
+// forgetAtOnce bounds how many records one entry drops: Apply must not stop for
+// the time that 100,000 of them take.
+const forgetAtOnce = 1000
+
 // trim makes room for one more finished driver. As upstream does, it drops a
 // tenth of the limit at once, the oldest first: with 20 to retain, 25 finished
-// drivers leave 19.
+// drivers leave 19. Of a large limit it is less than a tenth.
 func (t *txn) trim() {
 	if limit := int(t.s.policy.RetainedDrivers); t.t.finished.Len() >= limit {
-		t.forgetFinished(max(limit/10, 1))
+		t.forgetFinished(min(max(limit/10, 1), forgetAtOnce))
+	}
+}
+
+// forgetExcess drops what a lower limit has left to be dropped: every entry some.
+func (t *txn) forgetExcess() {
+	if excess := t.t.finished.Len() - max(int(t.s.policy.RetainedDrivers), 1); excess > 0 {
+		t.forgetFinished(min(excess, forgetAtOnce))
 	}
 }
 

@@ -60,9 +60,10 @@ func (t *txn) remember(c *fsmpb.Command, r *fsmpb.Result) {
 	t.forgetRequests()
 }
 
-// forgetRequests drops the oldest requests beyond the window.
+// forgetRequests drops the oldest requests beyond the window, or some of them:
+// the next ones follow with the next request.
 func (t *txn) forgetRequests() {
-	for t.t.reqOrder.Len() > int(t.s.policy.DedupWindow) {
+	for n := 0; n < forgetAtOnce && t.t.reqOrder.Len() > int(t.s.policy.DedupWindow); n++ {
 		_, old, _ := t.t.reqOrder.PopMin()
 		t.t.requests.Delete(old.id)
 	}

@@ -46,9 +46,21 @@ type Feed struct {
 	next  uint64 // number of the next change
 	first uint64 // number of the oldest one kept
 	wake  chan struct{}
+
+	restarted chan struct{}
 }
 
-func newFeed() *Feed { return &Feed{next: 1, first: 1, wake: make(chan struct{})} }
+func newFeed() *Feed {
+	return &Feed{next: 1, first: 1, wake: make(chan struct{}), restarted: make(chan struct{})}
+}
+
+// Restarted is closed when a snapshot has replaced the state: whatever somebody
+// has put into it may not be there any more.
+func (f *Feed) Restarted() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.restarted
+}
 
 // Since returns the changes from number on, at most limit of them (0: all).
 // lost tells that some of them are kept no longer: start again from a View. With
@@ -104,4 +116,6 @@ func (f *Feed) restart(next uint64) {
 	f.ring, f.next, f.first = nil, next, next
 	close(f.wake)
 	f.wake = make(chan struct{})
+	close(f.restarted)
+	f.restarted = make(chan struct{})
 }

@@ -51,6 +51,54 @@ func TestALowerLimitDropsDownToItAtOnce(t *testing.T) {
 	n.driver(waiting)
 }
 
+// What a much lower limit drops is spread over several entries, whatever they
+// are: no Apply takes long.
+func TestAMuchLowerLimitIsReachedInSteps(t *testing.T) {
+	n := subscribed(t)
+	const many = 3*forgetAtOnce + 10
+	n.policy(func(p *Policy) { p.RetainedDrivers, p.MaxDrivers = many, 2*many })
+	ids := n.finish(many)
+	n.policy(func(p *Policy) { p.RetainedDrivers = 5 })
+	for steps := 0; n.s.Counts().Finished > 5; steps++ {
+		left := n.s.Counts().Finished
+		n.submit(nil)
+		if dropped := left - n.s.Counts().Finished; dropped > forgetAtOnce || dropped == 0 || steps > 10 {
+			t.Fatalf("%d of %d dropped at once", dropped, left)
+		}
+	}
+	checkInvariants(t, n.s)
+	for i, id := range ids {
+		if _, found := n.s.Driver(id); found != (i >= many-5) {
+			t.Errorf("driver %d found: %v", i, found)
+		}
+	}
+}
+
+func TestAMuchShorterWindowOfRequestsIsReachedInSteps(t *testing.T) {
+	n := subscribed(t)
+	n.policy(func(p *Policy) { p.MaxDrivers = 3 * forgetAtOnce })
+	for range 2*forgetAtOnce + 100 {
+		n.submit(nil)
+	}
+	for _, want := range []int{1100, 100, 7, 7} {
+		n.policy(func(p *Policy) { p.DedupWindow, p.MaxDrivers = 7, p.MaxDrivers+1 })
+		if got := n.s.t.requests.Len(); got != want || n.s.t.reqOrder.Len() != want {
+			t.Errorf("%d requests are remembered, want %d", got, want)
+		}
+	}
+}
+
+// One finished driver more than a large limit does not drop thousands.
+func TestALargeLimitIsKeptByFewAtATime(t *testing.T) {
+	n := subscribed(t)
+	const limit = 20 * forgetAtOnce
+	n.policy(func(p *Policy) { p.RetainedDrivers = limit })
+	n.finish(limit + 1)
+	if got := n.s.Counts().Finished; got != limit+1-forgetAtOnce {
+		t.Errorf("%d kept", got)
+	}
+}
+
 func TestAKilledQueuedDriverLeavesARecord(t *testing.T) {
 	n := subscribed(t)
 	id := n.submit(nil)

@@ -28,7 +28,24 @@ const (
 // ours, of a newer version, cut short or damaged. The state is left as it was.
 var ErrSnapshot = errors.New("fsm: snapshot cannot be restored")
 
-var delimited = protodelim.MarshalOptions{MarshalOptions: proto.MarshalOptions{Deterministic: true}}
+// recordWriter writes messages, each behind its length, through one buffer: a
+// large state would otherwise make its own size in garbage.
+type recordWriter struct {
+	w   io.Writer
+	buf []byte
+}
+
+func (r *recordWriter) put(m proto.Message) (err error) {
+	if r.buf, err = (proto.MarshalOptions{Deterministic: true}).MarshalAppend(r.buf[:0], m); err != nil {
+		return err
+	}
+	var length [binary.MaxVarintLen64]byte
+	if _, err := r.w.Write(length[:binary.PutUvarint(length[:], uint64(len(r.buf)))]); err != nil {
+		return err
+	}
+	_, err = r.w.Write(r.buf)
+	return err
+}
 
 // WriteTo writes the snapshot of a view. Equal states give equal bytes.
 func (v *View) WriteTo(w io.Writer) (int64, error) {
@@ -46,7 +63,8 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 
 func (v *View) write(w io.Writer) error {
 	fw := v.s.framework
-	_, err := delimited.MarshalTo(w, &fsmpb.Header{
+	records := recordWriter{w: w}
+	err := records.put(&fsmpb.Header{
 		Magic: snapshotMagic, Version: SnapshotVersion, Index: v.s.index,
 		NextSeq: v.s.nextSeq, NextFinishSeq: v.s.nextFinish, NextChange: v.s.nextChange, TimeMs: v.s.timeMs,
 		Policy: v.s.policy,
@@ -59,7 +77,7 @@ func (v *View) write(w io.Writer) error {
 		Apps:     uint64(v.t.apps.Len()), Executors: uint64(v.t.executors.Len()), NextAppSeq: v.s.nextAppSeq,
 	})
 	put := func(r *fsmpb.Record) bool {
-		_, err = delimited.MarshalTo(w, r)
+		err = records.put(r)
 		return err == nil
 	}
 	if err == nil {

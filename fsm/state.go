@@ -208,6 +208,7 @@ func (t *txn) run(data []byte) *fsmpb.Result {
 	t.timeMs = c.TimeMs
 	t.s.timeMs = max(t.s.timeMs, c.TimeMs)
 	r := row.apply(t, body)
+	t.forgetExcess()
 	t.remember(&c, r)
 	return r
 }
