@@ -161,7 +161,8 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// announce tells the cluster how this node is reached, until it is known.
+// announce tells the cluster how this node is reached, and again when a state
+// was restored that does not know it, such as that of another cluster.
 func (n *Node) announce(ctx context.Context) error {
 	self := &fsm.Node{
 		Id: n.cfg.ID, RaftAddr: n.cfg.RaftAddr, RestUrl: n.RESTURL(), WebuiUrl: n.WebURL(),
@@ -171,9 +172,16 @@ func (n *Node) announce(ctx context.Context) error {
 		self.RaftAddr = n.cfg.RaftAdvertise
 	}
 	for ctx.Err() == nil {
-		if err := n.service.Announce(ctx, self); err == nil {
-			return nil
-		} else if ctx.Err() == nil {
+		restarted := n.state.Feed().Restarted()
+		err := n.service.Announce(ctx, self)
+		if err == nil {
+			select {
+			case <-restarted:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if ctx.Err() == nil {
 			n.cfg.Logger.Debug("not announced yet", "error", err)
 		}
 		select {
