@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -23,6 +24,7 @@ type fsm struct {
 	applied  position
 	onConfig func() // a membership change was committed
 	restored atomic.Uint64
+	stopping <-chan struct{} // a snapshot under way is given up
 }
 
 // batchFSM is fsm for machines that apply in batches; raft looks for the
@@ -107,7 +109,7 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fsmSnapshot{s}, nil
+	return &fsmSnapshot{s, f.stopping}, nil
 }
 
 // Restore reads what fsmSnapshot.Persist wrote, with the position filled in
@@ -127,7 +129,10 @@ func (f *fsm) Restore(rc io.ReadCloser) error {
 	return nil
 }
 
-type fsmSnapshot struct{ s Snapshot }
+type fsmSnapshot struct {
+	s        Snapshot
+	stopping <-chan struct{}
+}
 
 // Persist leaves closing or cancelling the sink to raft, which does either.
 
@@ -136,7 +141,11 @@ func (s *fsmSnapshot) Persist(sink raft.SnapshotSink) error {
 	if _, err := sink.Write(h[:]); err != nil {
 		return err
 	}
-	_, err := s.s.WriteTo(sink)
+	var w io.Writer = sink
+	if s.stopping != nil { // a node serves
+		w = &pacedWriter{w: sink, stopping: s.stopping, since: time.Now()}
+	}
+	_, err := s.s.WriteTo(w)
 	return err
 }
 

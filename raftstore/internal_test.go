@@ -125,7 +125,7 @@ func FuzzArchive(f *testing.F) {
 	var good bytes.Buffer
 	h := snapshotHeader(0, 0)
 	meta := &raft.SnapshotMeta{Index: 7, Term: 2, Size: snapshotHeaderLen + 5}
-	if err := writeArchive(&good, "m", meta, io.MultiReader(bytes.NewReader(h[:]), strings.NewReader("state"))); err != nil {
+	if err := writeSnapshot(&good, "m", meta, io.MultiReader(bytes.NewReader(h[:]), strings.NewReader("state"))); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(good.Bytes())

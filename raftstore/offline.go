@@ -146,24 +146,12 @@ func writeCounted(w io.Writer, name string, meta raft.SnapshotMeta, first Snapsh
 	if err != nil {
 		return err
 	}
-	meta.Size = n + snapshotHeaderLen
 	snap, err := again()
 	if err != nil {
 		return err
 	}
 	defer snap.Release()
-	pr, pw := io.Pipe()
-	go func() {
-		h := snapshotHeader(0, 0)
-		_, err := pw.Write(h[:])
-		if err == nil {
-			_, err = snap.WriteTo(pw)
-		}
-		pw.CloseWithError(err)
-	}()
-	err = writeArchive(w, name, &meta, pr)
-	pr.Close()
-	return err
+	return WriteArchive(w, ArchiveMeta{Machine: name, Index: meta.Index, Term: meta.Term, Size: n}, snap)
 }
 
 // replay brings f to the end of the log.

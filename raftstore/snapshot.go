@@ -48,7 +48,7 @@ func (s *Store) SaveSnapshot(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("raftstore: open snapshot: %w", err)
 	}
 	defer rc.Close()
-	return writeArchive(w, s.cfg.MachineName, meta, rc)
+	return writeSnapshot(w, s.cfg.MachineName, meta, rc)
 }
 
 // takeSnapshot has raft take one and names it, or the newest there is.
@@ -67,12 +67,21 @@ func (s *Store) takeSnapshot(ctx context.Context) (string, error) {
 	return list[0].ID, nil
 }
 
-func writeArchive(w io.Writer, machine string, meta *raft.SnapshotMeta, state io.Reader) error {
-	if _, _, err := readSnapshotHeader(state); err != nil {
+// WriteArchive writes an archive of a state that was made elsewhere; meta.Size
+// must be the number of bytes that state writes. It is how a cluster is filled
+// with a prepared state: RestoreSnapshot reads it.
+func WriteArchive(w io.Writer, meta ArchiveMeta, state io.WriterTo) error {
+	return writeArchive(w, meta, func(w io.Writer) error {
+		n, err := state.WriteTo(w)
+		if err == nil && n != meta.Size {
+			err = fmt.Errorf("%d bytes of state, and %d were announced", n, meta.Size)
+		}
 		return err
-	}
-	size := meta.Size - snapshotHeaderLen
-	b, err := json.Marshal(ArchiveMeta{Machine: machine, Index: meta.Index, Term: meta.Term, Size: size})
+	})
+}
+
+func writeArchive(w io.Writer, meta ArchiveMeta, state func(io.Writer) error) error {
+	b, err := json.Marshal(meta)
 	if err != nil {
 		return err
 	}
@@ -82,11 +91,23 @@ func writeArchive(w io.Writer, machine string, meta *raft.SnapshotMeta, state io
 	if _, err := out.Write(append(head, b...)); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(out, state, size); err != nil {
+	if err := state(out); err != nil {
 		return fmt.Errorf("raftstore: save snapshot: %w", err)
 	}
 	_, err = w.Write(sum.Sum(nil))
 	return err
+}
+
+// writeSnapshot writes one of raft's snapshots as an archive.
+func writeSnapshot(w io.Writer, machine string, meta *raft.SnapshotMeta, state io.Reader) error {
+	if _, _, err := readSnapshotHeader(state); err != nil {
+		return err
+	}
+	out := ArchiveMeta{Machine: machine, Index: meta.Index, Term: meta.Term, Size: meta.Size - snapshotHeaderLen}
+	return writeArchive(w, out, func(w io.Writer) error {
+		_, err := io.CopyN(w, state, out.Size)
+		return err
+	})
 }
 
 // RestoreSnapshot replaces the state of the whole cluster by an archive. It

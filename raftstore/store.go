@@ -150,6 +150,7 @@ func (s *Store) openNetwork() (err error) {
 
 func (s *Store) openRaft(m Machine, undo *[]func()) error {
 	s.fsm = newFSM(m, s.cfg.Hooks, s.mesh.nudge)
+	s.fsm.stopping = s.closing
 	cached, err := raft.NewLogCache(s.cfg.LogCacheSize, s.bolt)
 	if err != nil {
 		return fmt.Errorf("raftstore: log cache: %w", err)
