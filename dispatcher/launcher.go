@@ -28,17 +28,8 @@ func (p *placer) carryOut(ctx context.Context, plan Plan) error {
 		}
 	}
 	p.decline(ctx, plan.Declines, p.cfg.RejectOffer)
-	if !plan.More {
-		p.keepHeld()
-	}
+	p.forgetOffers(plan.Declines)
 	return nil
-}
-
-// keepHeld drops all offers but those of agents that are held for a driver.
-func (p *placer) keepHeld() {
-	p.offers = slices.DeleteFunc(p.offers, func(o mesos.Offer) bool {
-		return !slices.ContainsFunc(p.holds, func(h Hold) bool { return h.AgentID == o.AgentID.Value })
-	})
 }
 
 func (p *placer) reject(ctx context.Context, id, reason string) error {
@@ -47,11 +38,59 @@ func (p *placer) reject(ctx context.Context, id, reason string) error {
 	return err
 }
 
-// launch commits the intents of all accepts as one entry, then accepts.
+// launch carries out the accepts of a plan, a part after the other: each part is
+// one log entry. What comes from Mesos meanwhile ends the plan where it concerns
+// it: offers of an earlier subscription, or rescinded, launch nothing.
 func (p *placer) launch(ctx context.Context, plan Plan) error {
-	frameworkID := p.state.Framework().ID
+	frameworkID, stream := p.state.Framework().ID, p.streams
+	p.rescinded = make(map[string]bool)
+	var used []string
+	defer func() {
+		p.forgetOffers(used)
+		p.rescinded = nil
+	}()
+	filter := acceptFilter
+	if plan.More { // the rest of these offers is wanted at once
+		filter, p.fresh = 0, true
+	}
+	for accepts := plan.Accepts; len(accepts) > 0; {
+		n := oneEntry(accepts)
+		part := slices.DeleteFunc(slices.Clone(accepts[:n]), func(a Accept) bool {
+			return slices.ContainsFunc(a.OfferIDs, func(id string) bool { return p.rescinded[id] })
+		})
+		if len(part) < n {
+			p.fresh, p.scan = true, true // its drivers are to be placed again
+		}
+		for _, a := range part {
+			used = append(used, a.OfferIDs...)
+		}
+		if err := p.launchPart(ctx, part, frameworkID, filter); err != nil {
+			return err
+		}
+		accepts = accepts[n:]
+		if p.drain(); p.streams != stream {
+			p.fresh, p.scan = true, true
+			return nil
+		}
+	}
+	return nil
+}
+
+// oneEntry is how many accepts, from the first on, make one log entry.
+func oneEntry(accepts []Accept) int {
+	launches := 0
+	for i, a := range accepts {
+		if launches += len(a.Launches); launches > launchesPerEntry && i > 0 {
+			return i
+		}
+	}
+	return len(accepts)
+}
+
+// launchPart commits the intents of some accepts as one entry, then accepts.
+func (p *placer) launchPart(ctx context.Context, accepts []Accept, frameworkID string, filter time.Duration) error {
 	body := &fsmpb.LaunchDrivers{}
-	for _, a := range plan.Accepts {
+	for _, a := range accepts {
 		for _, l := range a.Launches {
 			task := fsm.TaskID(l.Driver.ID, l.Driver.NextAttempt)
 			p.reconciler.accepting(task)
@@ -60,6 +99,9 @@ func (p *placer) launch(ctx context.Context, plan Plan) error {
 				AgentId: a.AgentID, AgentHost: clip(a.Host, hostLimit), FrameworkId: frameworkID + "-" + task,
 			})
 		}
+	}
+	if len(body.Launches) == 0 {
+		return nil
 	}
 	began := time.Now()
 	res, err := p.prop.once(ctx, fsm.NumberLaunchDrivers, body)
@@ -74,11 +116,7 @@ func (p *placer) launch(ctx context.Context, plan Plan) error {
 	if len(outcomes) != len(body.Launches) {
 		return fmt.Errorf("commit %d launch intents: %w", len(body.Launches), fsm.ResultError(res))
 	}
-	filter := acceptFilter
-	if plan.More { // the rest of these offers is wanted at once
-		filter, p.fresh = 0, true
-	}
-	for _, a := range plan.Accepts {
+	for _, a := range accepts {
 		n := len(a.Launches)
 		if err := p.accept(ctx, a, outcomes[:n], frameworkID, filter); err != nil {
 			return err
@@ -100,14 +138,13 @@ func (p *placer) accept(ctx context.Context, a Accept, outcomes []*fsmpb.LaunchR
 		task, err := p.task(a, l, frameworkID)
 		if err != nil {
 			p.logger.Error("task cannot be built", "driver", l.Driver.ID, "error", err)
-			if err := p.undo(ctx, fsm.TaskID(l.Driver.ID, l.Driver.NextAttempt), a.AgentID, fsm.TaskError, err); err != nil {
+			if err := p.undo(ctx, []string{fsm.TaskID(l.Driver.ID, l.Driver.NextAttempt)}, a.AgentID, fsm.TaskError, err); err != nil {
 				return err
 			}
 			continue
 		}
 		tasks = append(tasks, task)
 	}
-	p.forgetOffers(a.OfferIDs)
 	if len(tasks) == 0 {
 		p.decline(ctx, a.OfferIDs, acceptFilter)
 		return nil
@@ -138,21 +175,24 @@ func (p *placer) notAccepted(ctx context.Context, a Accept, tasks []mesos.TaskIn
 	}
 	p.logger.Info("launch was not taken; its drivers go back to the queue", "agent", a.AgentID, "error", err)
 	p.decline(ctx, a.OfferIDs, acceptFilter) // Mesos still counts them as offered to us
+	ids := make([]string, len(tasks))
 	for i := range tasks {
-		if err := p.undo(ctx, tasks[i].TaskID.Value, a.AgentID, fsm.TaskDropped, err); err != nil {
-			return err
-		}
+		ids[i] = tasks[i].TaskID.Value
 	}
-	return nil
+	return p.undo(ctx, ids, a.AgentID, fsm.TaskDropped, err)
 }
 
-// undo records that an attempt was never sent.
-func (p *placer) undo(ctx context.Context, task, agentID string, state fsm.TaskState, why error) error {
-	defer p.reconciler.accepted(task)
-	_, err := p.prop.once(ctx, fsm.NumberRecordStatuses, &fsmpb.RecordStatuses{Statuses: []*fsm.Status{{
-		TaskId: task, State: int32(state), AgentId: agentID, Message: clip("not sent to Mesos: "+why.Error(), messageLimit),
-		Timestamp: float64(p.cfg.Clock().UnixMilli()) / 1000,
-	}}})
+// undo records that attempts were never sent.
+func (p *placer) undo(ctx context.Context, tasks []string, agentID string, state fsm.TaskState, why error) error {
+	body := &fsmpb.RecordStatuses{}
+	for _, task := range tasks {
+		defer p.reconciler.accepted(task)
+		body.Statuses = append(body.Statuses, &fsm.Status{
+			TaskId: task, State: int32(state), AgentId: agentID, Message: clip("not sent to Mesos: "+why.Error(), messageLimit),
+			Timestamp: float64(p.cfg.Clock().UnixMilli()) / 1000,
+		})
+	}
+	_, err := p.prop.once(ctx, fsm.NumberRecordStatuses, body)
 	return err
 }
 

@@ -119,10 +119,27 @@ func (l *Leader) Establish(ctx context.Context, term uint64) error {
 	go func() {
 		defer close(l.done)
 		l.setStatus(LeaderStatus{Leading: true})
+		forgetting := make(chan struct{})
+		go func() {
+			defer close(forgetting)
+			l.forgetExcess(ctx)
+		}()
 		l.lead(ctx)
+		<-forgetting
 		l.setStatus(LeaderStatus{})
 	}()
 	return nil
+}
+
+// forgetExcess sees to it that a lowered limit of finished drivers is reached
+// even if nothing else is written: every entry drops some of them.
+func (l *Leader) forgetExcess(ctx context.Context) {
+	most := max(int(l.cfg.Policy.RetainedDrivers), 1)
+	for ctx.Err() == nil && l.state.Counts().Finished > most {
+		if _, err := l.prop.once(ctx, fsm.NumberSetPolicy, l.cfg.Policy); err != nil {
+			l.sleep(ctx, 100*time.Millisecond)
+		}
+	}
 }
 
 // Revoke stops leading and waits until nothing of it runs any more. It is a

@@ -150,23 +150,16 @@ func TestFailedAccept(t *testing.T) {
 
 // What an ACCEPT of a plan that was cut short leaves over is wanted back at once.
 func TestMoreDriversThanOnePlanHolds(t *testing.T) {
-	s := newStage(t, func(c *dispatcher.Config) {
-		c.Policy = fsm.DefaultPolicy()
-		c.Policy.MaxDrivers = 1000
-	})
-	m := s.subscribed()
-	for range 300 {
-		s.submit(map[string]string{"spark.driver.cores": "0.1"})
-	}
+	s, m := crowded(t, 4100)
 	all := func(id string) mesosutil.EventOffers {
-		return mesosutil.EventOffers{Offers: []mesos.Offer{offer(id, "agent", scalars(1000, 1e6)...)}}
+		return mesosutil.EventOffers{Offers: []mesos.Offer{offer(id, "agent", scalars(1000, 1e7)...)}}
 	}
 	m.events <- all("o1")
-	if c := s.want(m, "ACCEPT"); len(c.ids) != 256 || c.refuse != 0 {
+	if c := s.want(m, "ACCEPT"); len(c.ids) != 4096 || c.refuse != 0 {
 		t.Errorf("%d tasks, the rest refused for %v", len(c.ids), c.refuse)
 	}
 	m.events <- all("o2")
-	if c := s.want(m, "ACCEPT"); len(c.ids) != 44 || c.refuse == 0 {
+	if c := s.want(m, "ACCEPT"); len(c.ids) != 4 || c.refuse == 0 {
 		t.Errorf("%d tasks, the rest refused for %v", len(c.ids), c.refuse)
 	}
 }

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
@@ -11,9 +12,12 @@ import (
 )
 
 const (
-	// launchesPerPlan bounds one log entry and one ACCEPT.
-	launchesPerPlan = 256
-	eventsBuffered  = 256
+	// launchesPerPlan bounds what is decided on one view of the state, so that a
+	// driver which comes in meanwhile and is more urgent need not wait for long.
+	launchesPerPlan = 4096
+	// launchesPerEntry bounds one log entry, but for what one agent takes.
+	launchesPerEntry = 256
+	eventsBuffered   = 256
 	// acceptFilter is how long Mesos keeps back what an ACCEPT left over; its own
 	// default. A submission in between revives the offers anyway.
 	acceptFilter = 5 * time.Second
@@ -28,10 +32,14 @@ type placer struct {
 	events chan mesosutil.Event
 
 	subscribed bool
+	streams    int // subscriptions begun and ended
 	offers     []mesos.Offer
-	owed       []string // offers that are still to be declined
+	offered    bool            // some of the offers have not been looked at
+	rescinded  map[string]bool // while a plan is carried out
+	owed       []string        // offers that are still to be declined
 	inverse    []mesos.InverseOffer
 	holds      []Hold
+	heldFor    map[string]bool // drivers for which an agent is held
 	needs      *needs
 	scan       bool      // the queue is to be looked through even without an offer
 	dueAt      time.Time // when the next driver falls due that must wait for a while
@@ -103,6 +111,9 @@ func (p *placer) look(changes []fsm.Change) {
 			}
 		case d.State.Terminal():
 			p.needs.forget(d.ID)
+			if p.heldFor[d.ID] {
+				p.scan = true // what is held for it is free for others
+			}
 		}
 	}
 }
@@ -116,11 +127,13 @@ func (p *placer) dueBy(t time.Time) {
 func (p *placer) take(ev mesosutil.Event) {
 	switch e := ev.(type) {
 	case mesosutil.EventSubscribed:
-		p.subscribed, p.offers, p.owed, p.held, p.suppressed, p.fresh = true, nil, nil, false, false, true
+		p.streams++
+		p.subscribed, p.offers, p.offered, p.owed, p.held, p.suppressed, p.fresh = true, nil, false, nil, false, false, true
 	case mesosutil.EventDisconnected:
-		p.subscribed, p.offers, p.owed = false, nil, nil
+		p.streams++
+		p.subscribed, p.offers, p.offered, p.owed = false, nil, false, nil
 	case mesosutil.EventOffers:
-		p.offers = append(p.offers, e.Offers...)
+		p.offers, p.offered = append(p.offers, e.Offers...), true
 		p.m.offers(len(e.Offers))
 	case mesosutil.EventRescind:
 		p.rescind(e.OfferID)
@@ -141,12 +154,10 @@ func (p *placer) drain() {
 }
 
 func (p *placer) rescind(id string) {
-	for i := range p.offers {
-		if p.offers[i].ID.Value == id {
-			p.offers = append(p.offers[:i], p.offers[i+1:]...)
-			return
-		}
+	if p.rescinded != nil {
+		p.rescinded[id] = true
 	}
+	p.forgetOffers([]string{id})
 }
 
 func (p *placer) untilWake() time.Duration {
@@ -181,26 +192,31 @@ func (p *placer) step(ctx context.Context) error {
 	if p.dueNow() {
 		p.fresh, p.scan = true, true
 	}
-	if len(p.offers) == 0 && !p.scan {
-		// Nothing can be placed, and what falls due when is known: the queue, which
-		// may be long, need not be looked through for each submission.
+	if !p.offered && !p.scan {
+		// Nothing can be placed: there are no offers, or only those of agents that
+		// are held. What falls due when is known: the queue, which may be long, need
+		// not be looked through for each submission.
 		p.wakeBy(p.dueAt)
 		p.revive(ctx)
 		return nil
 	}
 	for {
+		p.offered, p.scan = false, false
 		plan := Decide(Situation{
 			View: p.state.View(), Offers: p.offers, Now: p.cfg.Clock(), Need: p.needs.of, MaxLaunches: launchesPerPlan,
 			Holds: p.holds, HoldAfter: p.cfg.HoldAfter, HoldFor: p.cfg.HoldFor,
 		})
-		p.holds = plan.Holds
+		p.setHolds(plan.Holds)
 		if err := p.carryOut(ctx, plan); err != nil {
 			return err
 		}
-		if plan.More {
+		if !p.subscribed {
+			return nil
+		}
+		if plan.More || p.offered || p.scan {
 			continue
 		}
-		p.scan, p.dueAt = false, plan.Wake
+		p.dueAt = plan.Wake
 		p.wakeBy(plan.Wake)
 		p.m.unplaced(plan.Unplaced)
 		if plan.Unplaced == 0 {
@@ -209,6 +225,13 @@ func (p *placer) step(ctx context.Context) error {
 		}
 		p.revive(ctx)
 		return nil
+	}
+}
+
+func (p *placer) setHolds(holds []Hold) {
+	p.holds, p.heldFor = holds, make(map[string]bool, len(holds))
+	for _, h := range holds {
+		p.heldFor[h.DriverID] = h.AgentID != ""
 	}
 }
 
@@ -223,7 +246,7 @@ func (p *placer) idle(ctx context.Context) {
 	}
 	p.fresh = false
 	p.decline(ctx, offerIDs(p.offers), p.cfg.RejectOffer)
-	p.offers = nil
+	p.offers, p.offered = nil, false
 	if p.suppressed {
 		return
 	}
@@ -295,10 +318,16 @@ func (p *placer) declineInverse(ctx context.Context) {
 	}
 }
 
+// forgetOffers drops offers in one pass, however many they are.
 func (p *placer) forgetOffers(ids []string) {
-	for _, id := range ids {
-		p.rescind(id)
+	if len(ids) == 0 {
+		return
 	}
+	gone := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		gone[id] = true
+	}
+	p.offers = slices.DeleteFunc(p.offers, func(o mesos.Offer) bool { return gone[o.ID.Value] })
 }
 
 func offerIDs(offers []mesos.Offer) []string {
