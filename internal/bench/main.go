@@ -29,6 +29,9 @@ type settings struct {
 	kills   int    // failovers of each kind
 	seconds time.Duration
 	drivers int // retained, for the memory
+
+	retained, queued, agents int // of the largest state of the section scale
+	pprof                    string
 }
 
 // section is one group of measurements.
@@ -42,6 +45,7 @@ var sections = []section{
 	{"rest", restRates},
 	{"failover", failovers},
 	{"memory", memory},
+	{"scale", atScale},
 	{"peer", besidePeer},
 }
 
@@ -56,7 +60,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	s := &settings{}
-	only := flag.String("only", "", "sections to run, by commas: propose, rest, failover, memory, peer (default: all; peer where -peer is given)")
+	only := flag.String("only", "", "sections to run, by commas: propose, rest, failover, memory, scale, peer (default: all; peer where -peer is given)")
 	write := flag.String("write", "", "Markdown file in which to replace the tables, between <!-- bench:NAME --> and <!-- /bench:NAME -->")
 	flag.StringVar(&s.binary, "binary", "bin/ha-dispatcher", "the program to measure")
 	flag.StringVar(&s.peer, "peer", "", "directory of the peer systems")
@@ -64,6 +68,10 @@ func run(ctx context.Context) error {
 	flag.IntVar(&s.kills, "kills", 9, "failovers of each kind")
 	flag.DurationVar(&s.seconds, "time", 2*time.Second, "time of each rate")
 	flag.IntVar(&s.drivers, "drivers", 5000, "retained drivers for the memory")
+	flag.IntVar(&s.retained, "retained", 100_000, "finished drivers of the section scale; a quarter and a half of it are measured too")
+	flag.IntVar(&s.queued, "queued", 20_000, "queued drivers of the section scale")
+	flag.IntVar(&s.agents, "agents", 2_000, "agents of the section scale")
+	flag.StringVar(&s.pprof, "pprof", "", "directory for profiles of the leader in the section scale")
 	flag.Parse()
 	var err error
 	if s.binary, err = filepath.Abs(s.binary); err != nil {
