@@ -30,6 +30,9 @@ type Options struct {
 
 	// Mesos is what runs beside the nodes. Zero fields get the timing of a test.
 	Mesos localmesos.Options
+	// Master is another Mesos that the nodes use, as host:port. Cluster.Mesos then
+	// runs beside them for nobody.
+	Master string
 	// Conf are spark.* properties of all nodes.
 	Conf map[string]string
 	// Backends lets the nodes host applications in client mode. TuneHost changes how,
@@ -135,7 +138,11 @@ func (c *Cluster) plan() error {
 				return err
 			}
 		}
-		p, err := newProxy(c.Mesos.Addr())
+		master := c.opts.Master
+		if master == "" {
+			master = c.Mesos.Addr()
+		}
+		p, err := newProxy(master)
 		if err != nil {
 			return err
 		}
