@@ -39,7 +39,10 @@ type application struct {
 	lead     LeaderStatus
 	held     map[Reason]uint64
 	problem  error
-	mesos    Mesos // of the subscription under way
+	mesos    Mesos  // of the subscription under way
+	leads    uint64 // how often this node has begun to lead
+
+	poke chan struct{} // wakes the session
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -50,7 +53,7 @@ var _ SchedulerBackend = (*Coarse)(nil)
 // New checks the configuration. Nothing is written or sent before Start. An error
 // joins one *InvalidError for each property that cannot be used.
 func New(cfg Config) (*Coarse, error) {
-	cfg, settings, err := cfg.withDefaults()
+	cfg, settings, err := cfg.withDefaults(coarseGrained)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +69,7 @@ func New(cfg Config) (*Coarse, error) {
 
 func (c *application) init(cfg Config, settings *Settings, m *metrics) {
 	c.cfg, c.settings, c.m, c.created, c.held = cfg, settings, m, cfg.Clock(), make(map[Reason]uint64)
+	c.poke = make(chan struct{}, 1)
 }
 
 // Settings of the application. They must not be changed.
@@ -127,10 +131,26 @@ func (c *application) start(ctx context.Context, follow func(context.Context), r
 func (c *application) Lead(ctx context.Context) {
 	c.mu.Lock()
 	c.held, c.problem = make(map[Reason]uint64), nil
+	c.leads++
 	c.mu.Unlock()
 	c.setLead(LeaderStatus{Leading: true})
 	defer c.setLead(LeaderStatus{})
 	(&leader{application: c, ends: true}).run(ctx)
+}
+
+// wake lets the session of a leader do a step.
+func (c *application) wake() {
+	select {
+	case c.poke <- struct{}{}:
+	default:
+	}
+}
+
+// leading counts the times that this node has begun to lead.
+func (c *application) leading() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leads
 }
 
 // await waits until the application on this node is as wanted.

@@ -54,7 +54,7 @@ func (s *Settings) Command(e ExecutorSpec) (*mesos.CommandInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, uris, err := s.commandLine()
+	value, uris, err := s.coarseCommandLine()
 	if err != nil {
 		return nil, err
 	}
@@ -65,20 +65,40 @@ func (s *Settings) Command(e ExecutorSpec) (*mesos.CommandInfo, error) {
 	}, nil
 }
 
-// commandLine is the command without its arguments, and the package to fetch.
-func (s *Settings) commandLine() (string, []mesos.CommandInfo_URI, error) {
+const (
+	uriKey  = "spark.executor.uri"
+	homeKey = "spark.mesos.executor.home"
+)
+
+// libraryPath is what stands in front of a command for
+// `spark.executor.extraLibraryPath`; empty without.
+func (s *Settings) libraryPath() string {
 	var paths []string
 	if p := s.conf.Text("spark.executor.extraLibraryPath", ""); p != "" {
 		paths = append(paths, p)
 	}
-	prefix := mesosutil.LibraryPathPrefix(paths)
-	const uriKey, homeKey = "spark.executor.uri", "spark.mesos.executor.home"
-	if uri := strings.TrimSpace(s.conf.Text(uriKey, s.context.ExecutorURI)); uri != "" {
-		if base := mesosutil.PackageBaseName(uri); base == "" || base[0] == '-' {
-			return "", nil, &InvalidError{Key: uriKey, Value: uri, Reason: "the file name of the Spark package does not start with a name to change into"}
-		}
-		line := mesosutil.EnterPackage(uri) + "; " + prefix + " ./bin/spark-class " + executorClass
-		return line, mesosutil.FetchURIs([]string{uri}, s.cache), nil
+	return mesosutil.LibraryPathPrefix(paths)
+}
+
+// packageLine is the command that runs a class of a Spark package, and what to
+// fetch for it; empty where no package is named.
+func (s *Settings) packageLine(class string, cache bool) (string, []mesos.CommandInfo_URI, error) {
+	uri := strings.TrimSpace(s.conf.Text(uriKey, s.context.ExecutorURI))
+	if uri == "" {
+		return "", nil, nil
+	}
+	if base := mesosutil.PackageBaseName(uri); base == "" || base[0] == '-' {
+		return "", nil, &InvalidError{Key: uriKey, Value: uri, Reason: "the file name of the Spark package does not start with a name to change into"}
+	}
+	line := mesosutil.EnterPackage(uri) + "; " + s.libraryPath() + " ./bin/spark-class " + class
+	return line, mesosutil.FetchURIs([]string{uri}, cache), nil
+}
+
+// coarseCommandLine is the command without its arguments, and the package to fetch.
+func (s *Settings) coarseCommandLine() (string, []mesos.CommandInfo_URI, error) {
+	line, uris, err := s.packageLine(executorClass, s.cache)
+	if line != "" || err != nil {
+		return line, uris, err
 	}
 	home := s.conf.Text(homeKey, s.context.SparkHome)
 	if home == "" {
@@ -88,7 +108,7 @@ func (s *Settings) commandLine() (string, []mesos.CommandInfo_URI, error) {
 	if mesosutil.ShellEscape(script) != script {
 		return "", nil, &InvalidError{Key: homeKey, Value: home, Reason: "a path in double quotes must not end them or run a command"}
 	}
-	return prefix + " " + script + " " + executorClass, nil, nil
+	return s.libraryPath() + " " + script + " " + executorClass, nil, nil
 }
 
 func (s *Settings) arguments(e ExecutorSpec) string {
@@ -114,6 +134,16 @@ func (s *Settings) arguments(e ExecutorSpec) string {
 }
 
 func (s *Settings) environment(e ExecutorSpec) ([]mesos.Environment_Variable, error) {
+	out, err := s.variables(e)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := s.secrets.Environment()
+	return append(out, secrets...), invalid(err, "")
+}
+
+// variables are those that are no secrets.
+func (s *Settings) variables(e ExecutorSpec) ([]mesos.Environment_Variable, error) {
 	var out []mesos.Environment_Variable
 	add := func(name, value string) { out = append(out, mesos.Environment_Variable{Name: name, Value: &value}) }
 	if path, set := s.conf.Lookup("spark.executor.extraClassPath"); set {
@@ -128,8 +158,7 @@ func (s *Settings) environment(e ExecutorSpec) ([]mesos.Environment_Variable, er
 		}
 		add(name, env[name])
 	}
-	secrets, err := s.secrets.Environment()
-	return append(out, secrets...), invalid(err, "")
+	return out, nil
 }
 
 // executorEnv is what a Spark context gives to all of its executors.

@@ -47,6 +47,7 @@ type Mesos interface {
 	Reconcile(ctx context.Context, tasks []mesosutil.DriverTask) error
 	Revive(ctx context.Context, roles ...string) error
 	Suppress(ctx context.Context, roles ...string) error
+	Shutdown(ctx context.Context, executorID, agentID string) error
 	Teardown(ctx context.Context) error
 	Status() mesosutil.DriverStatus
 }
@@ -55,7 +56,7 @@ type Mesos interface {
 // is committed, or empty. gate must hold before each subscription.
 type MesosFactory func(framework mesosutil.DriverFramework, gate func(context.Context) error) (Mesos, error)
 
-// Config of a coarse-grained backend on one node. All nodes of an application are
+// Config of a backend on one node. All nodes of an application are
 // to have the same AppID and Context. AppID, State, Log, Context and one of
 // Master and NewMesos are required; the zero value of the rest takes the default
 // that is named with it.
@@ -81,12 +82,17 @@ type Config struct {
 	// TuneMesos changes the configuration of the default driver.
 	TuneMesos func(*mesosutil.DriverConfig)
 
-	// Command makes the command of an executor; default Spark's.
+	// Command makes the command of an executor in coarse-grained mode; default
+	// Spark's.
 	Command CommandBuilder
+	// Executor describes the Mesos executor of an agent in fine-grained mode;
+	// default Settings.AgentExecutor, which is Spark's.
+	Executor ExecutorBuilder
 	// Shuffle registers the application with the shuffle services of its agents,
 	// where spark.shuffle.service.enabled is true.
 	Shuffle ShuffleRegistrar
-	// Scheduler is told of executors that are over, and of errors. Optional.
+	// Scheduler is told of executors that are over, and of errors. Optional in
+	// coarse-grained mode; in the other it is a FineScheduler.
 	Scheduler TaskScheduler
 	// Launcher is told how the application is. Optional.
 	Launcher Launcher
@@ -108,6 +114,9 @@ type Config struct {
 	// LaunchQuiet is how long a launched executor may stay without any status
 	// before Mesos is asked about it. Default 10 s.
 	LaunchQuiet time.Duration
+	// LossWait is how long the statuses of tasks are waited for after the Mesos
+	// executor under them ended, in fine-grained mode. Default 5 s.
+	LossWait time.Duration
 	// ReconcileEvery is how often all executors are asked about. Default 15 min.
 	ReconcileEvery time.Duration
 	// Resubscribe is the wait before a subscription is tried again that Mesos
@@ -138,7 +147,7 @@ const (
 	FailKillCommitted   = "kill-committed"   // before KILL
 )
 
-func (c Config) withDefaults() (Config, *Settings, error) {
+func (c Config) withDefaults(m mode) (Config, *Settings, error) {
 	if c.Context.User = cmp.Or(c.Context.User, os.Getenv("SPARK_USER")); c.Context.User == "" {
 		current, err := user.Current() // Mesos takes no framework without a user
 		if err != nil {
@@ -146,7 +155,7 @@ func (c Config) withDefaults() (Config, *Settings, error) {
 		}
 		c.Context.User = current.Username
 	}
-	settings, err := ParseSettings(c.Context)
+	settings, err := parseSettings(c.Context, m)
 	if err != nil {
 		return c, nil, err
 	}
@@ -161,6 +170,7 @@ func (c Config) withDefaults() (Config, *Settings, error) {
 	setDefault(&c.KillAgain, 2*time.Second)
 	setDefault(&c.ReconcileAgain, time.Second)
 	setDefault(&c.LaunchQuiet, 10*time.Second)
+	setDefault(&c.LossWait, 5*time.Second)
 	setDefault(&c.ReconcileEvery, 15*time.Minute)
 	setDefault(&c.Resubscribe, 15*time.Second)
 	setDefault(&c.ReviveEvery, 100*time.Millisecond)
@@ -175,7 +185,7 @@ func (c Config) withDefaults() (Config, *Settings, error) {
 	if c.Feed == nil {
 		c.Feed = c.State.Feed()
 	}
-	if c.Command == nil && c.Context.DriverURL == "" {
+	if (m == coarseGrained && c.Command == nil || m == fineGrained && c.Executor == nil) && c.Context.DriverURL == "" {
 		for _, key := range []string{"spark.driver.host", "spark.driver.port"} {
 			if settings.conf.Text(key, "") == "" {
 				return c, nil, &InvalidError{Key: key, Reason: "is needed: executors register with the driver there"}
@@ -184,6 +194,9 @@ func (c Config) withDefaults() (Config, *Settings, error) {
 	}
 	if c.Command == nil {
 		c.Command = settings.Command
+	}
+	if c.Executor == nil {
+		c.Executor = settings.AgentExecutor
 	}
 	if c.NewMesos == nil {
 		if c.Credentials == nil {

@@ -63,6 +63,7 @@ func (s *coarseDuty) appChanged(ctx context.Context, ch *fsm.Change) error {
 func (s *coarseDuty) executorChanged(e *fsm.Executor, _ string) {
 	switch {
 	case e.State.Terminal():
+		s.reviving.wanted = true // what it held is free, and it may have to be replaced
 		if a, found := s.app(); found && a.Excluded(e.AgentID, "", e.EndedMs) != nil && e.State != fsm.ExecutorKilled && e.State != fsm.ExecutorFinished {
 			s.cfg.Logger.Warn("Excluding Mesos agent " + e.AgentID + " due to too many failures; is Spark installed on it?")
 		}

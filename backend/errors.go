@@ -26,8 +26,18 @@ var (
 	ErrManyManagers = errors.New("multiple cluster managers are registered for the master URL")
 	// ErrNoMasterInURL: the master URL has no mesos:// in it.
 	ErrNoMasterInURL = errors.New("the master URL names no Mesos master: mesos:// is missing")
-	// ErrNoFineGrained: fine-grained mode was asked for, and nobody provides it.
-	ErrNoFineGrained = errors.New("fine-grained mode is not available; set spark.mesos.coarse=true or leave it out")
+	// ErrNoFineScheduler: in fine-grained mode the task scheduler hands out the
+	// tasks, and so has to be a FineScheduler.
+	ErrNoFineScheduler = errors.New("fine-grained mode needs a task scheduler that hands out tasks (FineScheduler); " +
+		"without one, set spark.mesos.coarse=true or leave it out")
+	// ErrOtherMode: the application is registered in the log in coarse-grained mode.
+	ErrOtherMode = errors.New("an application of this id is registered in coarse-grained mode; stop that one or take another id")
+	// ErrOldMember: the log has members that do not know the commands of
+	// fine-grained mode. Where they are not old, set raftstore.Config.Version to
+	// fsm.CommandVersion on all of them.
+	ErrOldMember = errors.New("a member of the log runs an older version; upgrade all of them")
+	// ErrUnknownTask: the application never had a task with this id.
+	ErrUnknownTask = errors.New("unknown task")
 	// ErrIOEncryption is Spark's requirement, in its words.
 	ErrIOEncryption = errors.New("requirement failed: I/O encryption is currently not supported in Mesos.")
 )
@@ -51,9 +61,12 @@ func (e *InvalidError) Error() string {
 func invalid(err error, key string) error {
 	var value *sparkconf.ValueError
 	var parse *mesosutil.ParseError
+	var already *InvalidError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &already):
+		return already
 	case errors.As(err, &value):
 		return &InvalidError{Key: value.Key, Reason: value.Error()}
 	case errors.As(err, &parse):

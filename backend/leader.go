@@ -33,6 +33,9 @@ func (l *leader) Establish(ctx context.Context, term uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	l.cancel = cancel
 	l.done = make(chan struct{})
+	l.mu.Lock()
+	l.leads++
+	l.mu.Unlock()
 	l.cfg.Logger.Info("leading", "term", term)
 	go func() {
 		defer close(l.done)

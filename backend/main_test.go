@@ -78,12 +78,14 @@ type fakeMesos struct {
 	revived   int
 	suppress  int
 	acceptErr error
+	shutdown  []string
+	refusals  map[string]time.Duration // of what an ACCEPT left over
 }
 
 func newFakeMesos(f mesosutil.DriverFramework) *fakeMesos {
 	m := &fakeMesos{
 		framework: f, events: make(chan mesosutil.Event, 64), torn: make(chan struct{}),
-		accepted: make(map[string][]mesos.TaskInfo), declined: make(map[string]time.Duration),
+		accepted: make(map[string][]mesos.TaskInfo), declined: make(map[string]time.Duration), refusals: make(map[string]time.Duration),
 	}
 	m.events <- mesosutil.EventSubscribed{FrameworkID: cmp.Or(f.ID, "FW"), MasterURL: "http://m:5050"}
 	return m
@@ -99,14 +101,14 @@ func (m *fakeMesos) Run(ctx context.Context) error {
 }
 func (m *fakeMesos) Events() <-chan mesosutil.Event { return m.events }
 
-func (m *fakeMesos) Accept(_ context.Context, offers []string, tasks []mesos.TaskInfo, _ time.Duration) error {
+func (m *fakeMesos) Accept(_ context.Context, offers []string, tasks []mesos.TaskInfo, refuse time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.acceptErr != nil {
 		return m.acceptErr
 	}
 	for _, id := range offers {
-		m.accepted[id] = tasks
+		m.accepted[id], m.refusals[id] = tasks, refuse
 	}
 	return nil
 }
@@ -152,6 +154,13 @@ func (m *fakeMesos) Suppress(context.Context, ...string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.suppress++
+	return nil
+}
+
+func (m *fakeMesos) Shutdown(_ context.Context, executor, _ string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shutdown = append(m.shutdown, executor)
 	return nil
 }
 

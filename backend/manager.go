@@ -24,7 +24,7 @@ type TaskScheduler interface {
 	Error(message string)
 }
 
-// SchedulerBackend gets executors for an application. *Coarse is one.
+// SchedulerBackend gets executors for an application. *Coarse and *Fine are.
 type SchedulerBackend interface {
 	// Start returns when the application is registered with Mesos.
 	Start(ctx context.Context) error
@@ -79,18 +79,16 @@ func (m *Managers) For(masterURL string) (ClusterManager, error) {
 
 // MesosManager is the ClusterManager for Mesos.
 type MesosManager struct {
-	// Coarse is the configuration of the coarse-grained backends. Context, Master
+	// Config is the configuration of the backends of either mode. Context, Master
 	// and Scheduler are filled in for each of them. With more than one application
 	// on a log, NewAppID has to tell them apart.
-	Coarse Config
+	Config Config
 	// NewAppID names an application in the log, the same on every node. Default:
 	// its name.
 	NewAppID func(sc Context) string
-	// NewTaskScheduler makes a task scheduler; default one that does nothing.
+	// NewTaskScheduler makes a task scheduler; default one that does nothing, which
+	// fine-grained mode cannot use.
 	NewTaskScheduler func(sc Context) (TaskScheduler, error)
-	// NewFine makes fine-grained backends; without it, spark.mesos.coarse=false
-	// gives ErrNoFineGrained.
-	NewFine func(sc Context, master string, ts TaskScheduler) (SchedulerBackend, error)
 
 	mu   sync.Mutex
 	used int // applications with a framework id of their own
@@ -114,7 +112,7 @@ var masterInURL = regexp.MustCompile(`mesos://(.*)`)
 // CreateSchedulerBackend makes a coarse-grained backend, or with
 // spark.mesos.coarse=false a fine-grained one. Nothing is sent before its Start.
 //
-// Errors: ErrIOEncryption, ErrNoMasterInURL, ErrNoFineGrained, and *InvalidError
+// Errors: ErrIOEncryption, ErrNoMasterInURL, ErrNoFineScheduler, and *InvalidError
 // for properties that cannot be used.
 func (m *MesosManager) CreateSchedulerBackend(sc Context, masterURL string, ts TaskScheduler) (SchedulerBackend, error) {
 	conf := sparkconf.New(sc.Conf)
@@ -131,16 +129,13 @@ func (m *MesosManager) CreateSchedulerBackend(sc Context, masterURL string, ts T
 		return nil, fmt.Errorf("%w: %q", ErrNoMasterInURL, masterURL)
 	}
 	sc.Conf = m.ownFrameworkID(conf).Map()
-	if !coarse {
-		if m.NewFine == nil {
-			return nil, ErrNoFineGrained
-		}
-		return m.NewFine(sc, match[1], ts)
-	}
-	cfg := m.Coarse
+	cfg := m.Config
 	cfg.Context, cfg.Master, cfg.Scheduler = sc, match[1], ts
 	if m.NewAppID != nil {
 		cfg.AppID = m.NewAppID(sc)
+	}
+	if !coarse {
+		return NewFine(cfg)
 	}
 	return New(cfg)
 }

@@ -13,18 +13,10 @@ func (f *fakeScheduler) Initialize(b SchedulerBackend) { f.backend = b }
 func (*fakeScheduler) ExecutorLost(_, _ string)        {}
 func (*fakeScheduler) Error(string)                    {}
 
-type fakeFine struct {
-	SchedulerBackend
-	master string
-}
-
 func manager() *MesosManager {
 	state := fsm.New()
 	return &MesosManager{
-		Coarse: Config{State: state, Log: &soloLog{state: state}, Logger: testLogger()},
-		NewFine: func(_ Context, master string, _ TaskScheduler) (SchedulerBackend, error) {
-			return &fakeFine{master: master}, nil
-		},
+		Config: Config{State: state, Log: &soloLog{state: state}, Logger: testLogger()},
 	}
 }
 
@@ -40,7 +32,7 @@ func TestMesosClusterManagerSuite(t *testing.T) {
 	}{
 		{"mesos fine-grained", "mesos://localhost:1234", "false", "localhost:1234", true},
 		{"mesos coarse-grained", "mesos://localhost:1234", "true", "localhost:1234", false},
-		{"mesos with zookeeper, fine-grained", "mesos://zk://localhost:1234,localhost:2345", "false", "zk://localhost:1234,localhost:2345", true},
+		{"mesos with zookeeper, fine-grained", "mesos://zk://localhost:1234,localhost:2345/mesos", "false", "zk://localhost:1234,localhost:2345/mesos", true},
 		{"mesos with zookeeper", "mesos://zk://localhost:1234,localhost:2345/mesos", "", "zk://localhost:1234,localhost:2345/mesos", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -49,14 +41,14 @@ func TestMesosClusterManagerSuite(t *testing.T) {
 				pairs = []string{"spark.mesos.coarse", c.coarse}
 			}
 			m := manager()
-			b, err := m.CreateSchedulerBackend(contextWith(pairs...), c.url, nil)
+			b, err := m.CreateSchedulerBackend(contextWith(pairs...), c.url, new(fakeTasks))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if fine, isFine := b.(*fakeFine); isFine != c.fine {
+			if fine, isFine := b.(*Fine); isFine != c.fine {
 				t.Errorf("backend %T", b)
-			} else if isFine && fine.master != c.master {
-				t.Errorf("master %s", fine.master)
+			} else if isFine && fine.cfg.Master != c.master {
+				t.Errorf("master %s", fine.cfg.Master)
 			}
 			if coarse, isCoarse := b.(*Coarse); isCoarse && coarse.cfg.Master != c.master {
 				t.Errorf("master %s", coarse.cfg.Master)
@@ -92,9 +84,10 @@ func TestURLsOfTheClusterManager(t *testing.T) {
 	if _, err := m.CreateSchedulerBackend(contextWith("spark.mesos.coarse", "maybe"), "mesos://h", nil); err == nil {
 		t.Error("a value that is no boolean is taken for one")
 	}
-	m.NewFine = nil
-	if _, err := m.CreateSchedulerBackend(contextWith("spark.mesos.coarse", "false"), "mesos://h", nil); !errors.Is(err, ErrNoFineGrained) {
-		t.Errorf("%v", err)
+	for _, ts := range []TaskScheduler{nil, noScheduler{}} {
+		if _, err := m.CreateSchedulerBackend(contextWith("spark.mesos.coarse", "false"), "mesos://h", ts); !errors.Is(err, ErrNoFineScheduler) {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

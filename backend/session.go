@@ -109,6 +109,7 @@ func (s *session) loop(ctx context.Context) error {
 				return err
 			}
 		case <-wake:
+		case <-s.poke:
 		case <-timer.C:
 		case <-ctx.Done():
 			return ctx.Err()
@@ -215,8 +216,7 @@ func (s *session) look(ctx context.Context, changes []fsm.Change) error {
 // changed notes what is to be done about an executor.
 func (s *session) changed(e *fsm.Executor, event string) {
 	switch {
-	case e.State.Terminal():
-		s.reviving.wanted = true // what it held is free, and it may have to be replaced
+	case e.State.Terminal(): // nothing is left to do
 	case e.State == fsm.ExecutorDraining:
 		s.kills.add(e.TaskID(), e.AgentID, s.cfg.KillAgain, false)
 	case event == fsm.EventLaunch:
@@ -266,7 +266,7 @@ func (s *session) finish(ctx context.Context) error {
 	live := 0
 	s.cfg.State.View().Live(a.ID, func(*fsm.Executor) bool { live++; return true })
 	limit := s.settings.ShutdownTimeout
-	if end := time.UnixMilli(a.StoppedMs).Add(limit); live > 0 {
+	if end := time.UnixMilli(a.StoppedMs).Add(limit); live > 0 && limit > 0 {
 		if s.cfg.Clock().Before(end) {
 			s.wakeBy(end)
 			return nil

@@ -90,6 +90,11 @@ type Settings struct {
 	TokenRatio       float64       // of the life of delegation tokens, after which they are renewed
 	TokenRetry       time.Duration // after a failure to renew them
 
+	// Of fine-grained mode; zero in the other.
+	TaskCPUs           int64
+	AgentExecutorCores float64 // of the Mesos executor on each agent, beside those of its tasks
+	DefaultParallelism int64
+
 	Framework mesosutil.DriverFramework // ID is the one to register with, if set
 
 	context   Context
@@ -98,11 +103,22 @@ type Settings struct {
 	container mesosutil.Container
 	secrets   mesosutil.SecretSettings
 	cache     bool
+	fineData  []byte
 }
 
-// ParseSettings reads the properties of an application. The error joins one
-// *InvalidError for each property that cannot be used.
-func ParseSettings(sc Context) (*Settings, error) {
+// mode says how an application gets its work done.
+type mode int
+
+const (
+	coarseGrained mode = iota
+	fineGrained
+)
+
+// ParseSettings reads the properties of an application in coarse-grained mode. The
+// error joins one *InvalidError for each property that cannot be used.
+func ParseSettings(sc Context) (*Settings, error) { return parseSettings(sc, coarseGrained) }
+
+func parseSettings(sc Context, m mode) (*Settings, error) {
 	r := reader{conf: sparkconf.New(sc.Conf)}
 	s := &Settings{context: sc, conf: r.conf, User: sc.User}
 	s.AppName = cmp.Or(sc.AppName, r.conf.Text("spark.app.name", ""))
@@ -117,9 +133,17 @@ func ParseSettings(sc Context) (*Settings, error) {
 	r.tokens(s)
 	r.framework(s)
 	r.task(s)
+	if m == fineGrained {
+		r.fine(s)
+	}
 	if len(r.errs) == 0 {
 		// Whatever is wrong with the command shows here and not at the first offer.
-		_, err := s.Command(ExecutorSpec{AppID: "app", ExecutorID: "0", Host: "host", Cores: 1})
+		var err error
+		if m == fineGrained {
+			_, err = s.AgentExecutor(AgentExecutorSpec{AppID: "app", ExecutorID: "agent", Host: "host"})
+		} else {
+			_, err = s.Command(ExecutorSpec{AppID: "app", ExecutorID: "0", Host: "host", Cores: 1})
+		}
 		r.note(err, "command")
 	}
 	if len(r.errs) > 0 {
@@ -315,6 +339,24 @@ func (r *reader) framework(s *Settings) {
 		r.note(err, "spark.mesos.role")
 		s.Framework.Roles = []string{role}
 	}
+}
+
+func (r *reader) fine(s *Settings) {
+	s.TaskCPUs = r.integer("spark.task.cpus", 1, 1)
+	s.DefaultParallelism = r.integer("spark.default.parallelism", 8, 1)
+	const key = "spark.mesos.mesosExecutor.cores"
+	var err error
+	s.AgentExecutorCores, err = r.conf.Double(key, 1)
+	r.note(err, key)
+	if err == nil && !(s.AgentExecutorCores >= 0 && s.AgentExecutorCores <= math.MaxInt32) {
+		r.wrong(key, fmt.Sprintf("must be a number from 0 to %d", math.MaxInt32))
+	}
+	s.ShutdownTimeout = 0 // no executor has anything to clean up
+	conf := r.conf.Map()
+	if conf["spark.app.name"] == "" {
+		conf["spark.app.name"] = s.AppName
+	}
+	s.fineData = javaPairs(conf)
 }
 
 func (r *reader) task(s *Settings) {

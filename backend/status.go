@@ -24,6 +24,10 @@ type Status struct {
 	// what is wrong with the command.
 	Problem    error
 	Exclusions []*fsm.Exclusion
+
+	// In fine-grained mode Live, Running and Draining count tasks.
+	CPUs           float64 // held by tasks and by the executors under them
+	AgentExecutors []*fsm.AgentExecutor
 }
 
 // Status of the application.
@@ -50,8 +54,13 @@ func StatusOf(v *fsm.View, appID string) (out Status) {
 	}
 	out.ApplicationID, out.Framework, out.Stopped = a.Framework.ID, a.Framework.State, a.Stopped
 	out.Totals, out.Exclusions = a.Totals, a.Exclusions
+	for _, x := range a.AgentExecutors {
+		out.CPUs += x.Cpus
+	}
+	out.AgentExecutors = a.AgentExecutors
 	v.Live(a.ID, func(e *fsm.Executor) bool {
 		out.Live++
+		out.CPUs += e.CPUs
 		out.Cores += e.Cores
 		out.GPUs += e.GPUs
 		switch e.State {
@@ -82,13 +91,19 @@ func (c *application) setProblem(err error) {
 	c.problem = err
 }
 
+func (c *application) holdBack(declines []Decline) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range declines {
+		c.held[d.Reason]++
+	}
+}
+
 // tally counts what held offers back.
 func (s *coarseDuty) tally(a *fsm.App, plan Plan) {
+	s.holdBack(plan.Declines)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, d := range plan.Declines {
-		s.held[d.Reason]++
-	}
 	if len(plan.Accepts) > 0 {
 		s.problem = nil
 		return

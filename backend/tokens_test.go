@@ -84,7 +84,7 @@ func TestDelegationTokens(t *testing.T) {
 			"spark.security.credentials.renewalRatio": "2", "spark.security.credentials.retryWait": "soon",
 		} {
 			cfg := Config{AppID: "app", Context: Context{AppName: "a", SparkHome: "/s", Conf: props(key, value)}}
-			_, _, err := cfg.withDefaults()
+			_, _, err := cfg.withDefaults(coarseGrained)
 			var invalid *InvalidError
 			if !errors.As(err, &invalid) {
 				t.Errorf("%s=%s: %v", key, value, err)

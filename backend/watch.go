@@ -57,9 +57,13 @@ func (c *application) Watch(ctx context.Context, visit func(ExecutorEvent) error
 }
 
 // follow tells the task scheduler of executors that are over, and of the end of
-// the framework, and the launcher of the application's state, from a view on. What
-// had changed when ctx ends is told still.
-func (c *Coarse) follow(ctx context.Context, from *fsm.View) {
+// the framework.
+func (c *Coarse) follow(ctx context.Context, from *fsm.View) { c.changes(ctx, from, c.tell) }
+
+// changes calls tell for each change, and tells the launcher of the application's
+// state, from a view on. What had changed when ctx ends is told still; what comes
+// too fast is left out.
+func (c *application) changes(ctx context.Context, from *fsm.View, tell func(*fsm.Change)) {
 	feed, next := c.cfg.Feed, from.NextChange()
 	var h handle
 	a, _ := from.App(c.cfg.AppID)
@@ -70,7 +74,7 @@ func (c *Coarse) follow(ctx context.Context, from *fsm.View) {
 			next = feed.Next()
 		}
 		for i := range changes {
-			c.tell(&changes[i])
+			tell(&changes[i])
 			if a := changes[i].App; a != nil && a.ID == c.cfg.AppID {
 				c.tellLauncher(&h, a)
 			}
