@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -110,7 +109,7 @@ func (f *serveFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.raftCert, "raft-cert", "", "certificate of this node for the other nodes (PEM)")
 	fl.StringVar(&f.raftKey, "raft-key", "", "its key")
 	fl.StringVar(&f.raftCA, "raft-ca", "", "CA that the other nodes' certificates must come from")
-	fl.StringVar(&f.publicHost, "public-host", "", "name of this host for others (default $SPARK_PUBLIC_DNS, else --host)")
+	fl.StringVar(&f.publicHost, "public-host", "", "name of this host for others (default $SPARK_PUBLIC_DNS, else --host, else the host's name)")
 
 	fl.StringVar(&f.webCert, "webui-cert", "", "certificate of the pages' port (PEM); makes it HTTPS")
 	fl.StringVar(&f.webKey, "webui-key", "", "its key")
@@ -173,6 +172,10 @@ func (f *serveFlags) config() (node.Config, error) {
 	if err != nil {
 		return node.Config{}, err
 	}
+	public, err := publicHost(firstOf(f.publicHost, os.Getenv("SPARK_PUBLIC_DNS")), host)
+	if err != nil {
+		return node.Config{}, err
+	}
 	for name, port := range map[string]int{"--port": f.port, "--webui-port": f.webuiPort} {
 		if port < 0 || port > 65535 {
 			return node.Config{}, usageError("%s %d: a port from 0 to 65535 is wanted", name, port)
@@ -186,7 +189,7 @@ func (f *serveFlags) config() (node.Config, error) {
 		ID: f.nodeID, DataDir: f.dataDir, RaftAddr: f.raftAddr, RaftAdvertise: f.raftAdvertise,
 		RESTAddr:   net.JoinHostPort(host, strconv.Itoa(f.port)),
 		WebUIAddr:  net.JoinHostPort(host, strconv.Itoa(f.webuiPort)),
-		PublicHost: firstOf(f.publicHost, os.Getenv("SPARK_PUBLIC_DNS"), host),
+		PublicHost: public,
 		Master:     strings.TrimPrefix(f.master, "mesos://"), Name: f.name, Spark: spark, Version: version, Profiling: f.pprof, Backends: f.backends,
 		Logger: f.logger(),
 	}
@@ -228,6 +231,9 @@ func (f *serveFlags) replication(cfg *node.Config, host string) (err error) {
 			return usageError("--port %d leaves no port 100 above it for the other nodes: give --raft-addr", f.port)
 		}
 		cfg.RaftAddr = net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	if raftHost, port, err := net.SplitHostPort(cfg.RaftAddr); err == nil && len(cfg.Peers) == 0 && cfg.RaftAdvertise == "" && isUnspecified(raftHost) && port != "0" {
+		cfg.RaftAdvertise = net.JoinHostPort(cfg.PublicHost, port) // nobody can dial 0.0.0.0
 	}
 	if len(cfg.Peers) == 0 && f.peers != joinLater {
 		cfg.Peers = []node.Peer{{ID: f.nodeID, Raft: firstOf(cfg.RaftAdvertise, cfg.RaftAddr)}}
@@ -281,21 +287,6 @@ func (f *serveFlags) print(conf sparkconf.Conf, properties string) {
 	}
 }
 
-// bareHost is --host without the brackets of an IPv6 address.
-func bareHost(text string) (string, error) {
-	host, bracketed := strings.CutPrefix(text, "[")
-	if bracketed {
-		inner, closed := strings.CutSuffix(host, "]")
-		if ip, err := netip.ParseAddr(inner); closed && err == nil && ip.Is6() {
-			return inner, nil
-		}
-	}
-	if bracketed || text == "" || strings.ContainsAny(text, ":]/ ") {
-		return "", usageError("--host %s: a bare host is wanted, without a port; an IPv6 address in brackets", text)
-	}
-	return text, nil
-}
-
 // joinLater in place of a list of peers lets a node wait to be joined.
 const joinLater = "none"
 
@@ -316,23 +307,6 @@ func parsePeers(text string) ([]node.Peer, error) {
 		out = append(out, p)
 	}
 	return out, nil
-}
-
-func parseNetworks(flag string, texts []string) ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, t := range texts {
-		p, err := netip.ParsePrefix(t)
-		if err != nil {
-			return nil, usageError("%s %s: a network such as 10.1.0.0/16 is wanted", flag, t)
-		}
-		out = append(out, p)
-	}
-	return out, nil
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func firstOf(texts ...string) string {

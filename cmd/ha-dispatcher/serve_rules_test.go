@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,6 +159,30 @@ func TestCommandLineOptions(t *testing.T) {
 			t.Errorf("%+v", cfg)
 		}
 	})
+}
+
+// What listens on every address must not tell others to dial 0.0.0.0.
+func TestPublicHostOfANodeOnEveryAddress(t *testing.T) {
+	cleanEnv(t)
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"0.0.0.0", "[::]"} {
+		cfg, _ := mustServe(t, "--host", host, "--allow-unauthenticated")
+		if cfg.PublicHost != name || cfg.RaftAdvertise != net.JoinHostPort(name, "7177") || len(cfg.Peers) != 1 || cfg.Peers[0].Raft != cfg.RaftAdvertise {
+			t.Errorf("%s: %+v", host, cfg)
+		}
+	}
+	cfg, _ := mustServe(t, "--host", "0.0.0.0", "--allow-unauthenticated", "--public-host", "[2001:db8::1]", "--peers", "n1=h1:7177,n2=h2:7177")
+	if cfg.PublicHost != "2001:db8::1" || cfg.RaftAdvertise != "" || cfg.RaftAddr != "h1:7177" {
+		t.Errorf("%+v", cfg)
+	}
+	for _, wrong := range []string{"h:1", "http://h", "a b", "[h]"} {
+		if _, _, err := serveConfig(t, "--master", "mesos://m:1", "--public-host", wrong); err == nil || !strings.Contains(err.Error(), "without a port") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
 }
 
 func TestVerboseOutput(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,6 +80,41 @@ func TestFrameworkRules(t *testing.T) {
 		if got.Credentials.Principal() != "env" {
 			t.Errorf("%v", got.Credentials)
 		}
+	})
+}
+
+// syncBuffer is a log that is read while it is written.
+type syncBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func TestTheRegistrationIsLogged(t *testing.T) {
+	m, err := localmesos.Start(t.Context(), localmesos.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	cfg := single(t)
+	cfg.Master = m.Addr()
+	var log syncBuffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	n := start(t, cfg)
+	eventually(t, "the registration", func() bool {
+		id := n.State().Framework().ID
+		return id != "" && strings.Contains(log.String(), `msg="subscribed to Mesos"`) && strings.Contains(log.String(), "framework="+id)
 	})
 }
 
