@@ -49,7 +49,12 @@ func logs(ctx context.Context, c *client.Client, id string, number int, name, me
 	if err != nil {
 		return err
 	}
-	box := mesosutil.Sandbox{Master: firstOf(mesosURL, cluster.Framework.Master)}
+	secure, _, err := mesosHTTP()
+	if err != nil {
+		return err
+	}
+	defer secure.CloseIdleConnections()
+	box := mesosutil.Sandbox{Master: firstOf(mesosURL, cluster.Framework.Master), Client: secure}
 	var offset int64
 	for {
 		d, err := c.Get(ctx, id)

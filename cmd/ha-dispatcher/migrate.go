@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/client"
+	"github.com/ha-dispatcher/ha-dispatcher/internal/node"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/zkmaster"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/zkmigrate"
 	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
@@ -49,16 +53,18 @@ See docs/migration.md.`,
 	fl.StringVar(&f.quarantine, "quarantine", "", "go on without the drivers that cannot be taken over, and write them to this file (JSON; may hold secrets)")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "change nothing")
 	fl.BoolVar(&f.force, "force", false, "go on although the old dispatcher seems to be alive")
-	_ = c.MarkFlagRequired("from-zookeeper")
 	return c
 }
 
 func (f *migrateFlags) run(ctx context.Context) error {
+	if f.from == "" {
+		return usageError("--from-zookeeper is required: spark.deploy.zookeeper.url of the old dispatcher, with zk:// in front")
+	}
 	source, err := zkmigrate.ParseSource(f.from, f.dir)
 	if err != nil {
 		return usageError("--from-zookeeper: %v", err)
 	}
-	o := zkmigrate.Options{Source: source, DryRun: f.dryRun, Force: f.force, Partial: f.quarantine != ""}
+	o := zkmigrate.Options{Source: source, DryRun: f.dryRun, Force: f.force, Partial: f.quarantine != "", Progress: progressTo(os.Stderr)}
 	if f.quarantine != "" {
 		o.Quarantined = f.keep
 	}
@@ -86,6 +92,22 @@ func (f *migrateFlags) run(ctx context.Context) error {
 	})
 }
 
+// progressTo says how far a step is, once a second: a short one passes in silence.
+func progressTo(w io.Writer) func(step string, done, total int) {
+	var current string
+	var said time.Time
+	return func(step string, done, total int) {
+		if done > 0 && step != current {
+			current, said = step, time.Now()
+		}
+		if done > 0 && time.Since(said) < time.Second {
+			return
+		}
+		said = time.Now()
+		fmt.Fprintf(w, "%d of %d drivers %s\n", done, total, step)
+	}
+}
+
 // keep writes the drivers that are left behind. The file is not overwritten: it
 // may be the only record of an earlier run.
 func (f *migrateFlags) keep(q []zkmigrate.Quarantined) error {
@@ -102,9 +124,20 @@ func (f *migrateFlags) keep(q []zkmigrate.Quarantined) error {
 }
 
 func askMesos(ctx context.Context, m mesosutil.Master, frameworkID string) (bool, error) {
-	hosts := m.Hosts
+	c, scheme, err := mesosHTTP()
+	if err != nil {
+		return false, err
+	}
+	defer c.CloseIdleConnections()
+	if m.Scheme != "" {
+		scheme = m.Scheme
+	}
+	hosts := slices.Clone(m.Hosts)
+	for i, h := range hosts {
+		hosts[i] = scheme + "://" + h
+	}
 	if m.ZooKeeper {
-		d, err := zkmaster.New(m, zkmaster.Options{})
+		d, err := zkmaster.New(m, zkmaster.Options{HTTPS: scheme == "https"})
 		if err != nil {
 			return false, err
 		}
@@ -114,12 +147,17 @@ func askMesos(ctx context.Context, m mesosutil.Master, frameworkID string) (bool
 			return false, err
 		}
 	}
-	if m.Scheme != "" {
-		for i, h := range hosts {
-			hosts[i] = m.Scheme + "://" + h
-		}
-	}
-	c := &http.Client{}
-	defer c.CloseIdleConnections()
 	return zkmigrate.AskMesos(c, hosts...)(ctx, frameworkID)
+}
+
+// mesosHTTP is how to ask Mesos, and the scheme of masters that are named without
+// one: TLS as for the nodes, by libprocess's variables.
+func mesosHTTP() (c *http.Client, scheme string, err error) {
+	secure, err := (&node.Config{Logger: slog.Default()}).MesosTLS()
+	if secure != nil {
+		scheme = "https"
+	} else {
+		scheme = "http"
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: secure, Proxy: http.ProxyFromEnvironment}}, scheme, err
 }

@@ -37,6 +37,7 @@ var layers = map[string][]string{
 	"internal/lint":         {},
 	"internal/realmesos":    {"internal/fixture"},
 	"internal/sparkfixture": {"internal/fixture"},
+	"internal/upstream":     {"internal/fixture", "internal/realmesos", "internal/sparkfixture"},
 	"internal/testcluster": {"fsm", "raftstore", "mesosutil", "dispatcher", "backend", "shuffle",
 		"internal/sparkconf", "internal/node", "internal/localmesos", "internal/zkmaster", "internal/zkconn"},
 }

@@ -73,7 +73,7 @@ func (c *Config) mesosFactory(webURL string) dispatcher.MesosFactory {
 }
 
 func (c *Config) newDriver(info *mesos.FrameworkInfo, credentials *mesosutil.Credentials, gate func(context.Context) error) (*mesosutil.Driver, error) {
-	secure, err := c.mesosTLS()
+	secure, err := c.MesosTLS()
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (c *Config) newDriver(info *mesos.FrameworkInfo, credentials *mesosutil.Cre
 		Framework: info, Credentials: credentials, Gate: gate, TLS: secure,
 		Logger: c.Logger, Registerer: c.Registry,
 	}
-	if dc.Master, dc.Detector, err = c.masters(); err != nil {
+	if dc.Master, dc.Detector, err = c.masters(secure != nil); err != nil {
 		return nil, err
 	}
 	if c.TuneMesos != nil {
@@ -92,12 +92,12 @@ func (c *Config) newDriver(info *mesos.FrameworkInfo, credentials *mesosutil.Cre
 
 // masters is where to look for the leading Mesos master: a list of masters, or
 // their election in ZooKeeper.
-func (c *Config) masters() (list string, _ mesosutil.MasterDetector, _ error) {
+func (c *Config) masters(https bool) (list string, _ mesosutil.MasterDetector, _ error) {
 	m, err := mesosutil.ParseMaster(c.Master)
 	if err != nil || !m.ZooKeeper {
 		return c.Master, nil, err
 	}
-	d, err := zkmaster.New(m, zkmaster.Options{Logger: c.Logger})
+	d, err := zkmaster.New(m, zkmaster.Options{Logger: c.Logger, HTTPS: https})
 	if err != nil {
 		return "", nil, err
 	}

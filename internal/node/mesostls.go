@@ -18,10 +18,10 @@ const (
 	envSSLVerify2 = "LIBPROCESS_SSL_VERIFY_SERVER_CERT" // its name since Mesos 1.10
 )
 
-// mesosTLS reads what libmesos would read from the environment; nil without
+// MesosTLS reads what libmesos would read from the environment; nil without
 // TLS. libmesos verifies the master's certificate only when it is told to; here
 // it must be told not to.
-func (c *Config) mesosTLS() (*tls.Config, error) {
+func (c *Config) MesosTLS() (*tls.Config, error) {
 	if on, err := c.flag(envSSLEnabled, false); err != nil || !on {
 		return nil, err
 	}

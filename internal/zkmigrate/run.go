@@ -45,11 +45,25 @@ type Options struct {
 	// Quarantined is called with the drivers that are left behind, before the
 	// import is completed without them; an error of it stops the import.
 	Quarantined func([]Quarantined) error
+	// Progress is told how many of the drivers a step has done, one call at a
+	// time, and with 0 that a step begins which waits first; nil: nobody is.
+	Progress func(step string, done, total int)
 }
+
+// The steps of Run, as Progress names them.
+const (
+	StepRead   = "read from ZooKeeper"
+	StepAgain  = "read again, to see that nobody changes them"
+	StepTry    = "tried"
+	StepImport = "imported"
+)
 
 // Run takes a dispatcher over. The report is complete as far as Run got, also
 // with an error.
 func Run(ctx context.Context, o Options, target Target) (*Report, error) {
+	if o.Progress == nil {
+		o.Progress = func(string, int, int) {}
+	}
 	r := &Report{DryRun: o.DryRun}
 	tree, err := readSettled(ctx, o, r)
 	if err != nil {
@@ -60,14 +74,17 @@ func Run(ctx context.Context, o Options, target Target) (*Report, error) {
 		return r, err
 	}
 	r.begin(plan)
-	if err := checkDead(ctx, o, plan.FrameworkID, r); err != nil {
-		return r, err
-	}
 	if r.Already, err = checkTarget(ctx, target, plan.FrameworkID); err != nil {
 		return r, err
 	}
+	// Once the cluster has taken over, it is the cluster that Mesos sees.
+	if !r.Already {
+		if err := checkDead(ctx, o, plan.FrameworkID, r); err != nil {
+			return r, err
+		}
+	}
 	// First all of it for trial: a cluster with half of the drivers helps nobody.
-	if err := send(ctx, target, plan, true, r); err != nil {
+	if err := send(ctx, target, plan, true, r, o.Progress); err != nil {
 		return r, err
 	}
 	if o.DryRun || r.Already {
@@ -84,7 +101,7 @@ func Run(ctx context.Context, o Options, target Target) (*Report, error) {
 			}
 		}
 	}
-	if err := send(ctx, target, plan.without(r.Quarantine), false, r); err != nil {
+	if err := send(ctx, target, plan.without(r.Quarantine), false, r, o.Progress); err != nil {
 		return r, err
 	}
 	return r, complete(ctx, target, plan.FrameworkID, r)
@@ -95,16 +112,17 @@ func readSettled(ctx context.Context, o Options, r *Report) (*Tree, error) {
 	if o.Watch == 0 {
 		o.Watch = 3 * time.Second
 	}
-	before, err := Read(ctx, o.Source)
+	before, err := read(ctx, o.Source, func(done, total int) { o.Progress(StepRead, done, total) })
 	if err != nil {
 		return nil, err
 	}
+	o.Progress(StepAgain, 0, before.Len())
 	select {
 	case <-time.After(o.Watch):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	tree, err := Read(ctx, o.Source)
+	tree, err := read(ctx, o.Source, func(done, total int) { o.Progress(StepAgain, done, total) })
 	if err != nil {
 		return nil, err
 	}
@@ -155,12 +173,16 @@ func checkTarget(ctx context.Context, target Target, frameworkID string) (alread
 
 // Batches stay below what a server takes in one request.
 const (
-	batchDrivers = 100
+	batchDrivers = 500
 	batchBytes   = 1 << 20
 )
 
 // send imports the drivers of a plan, batch by batch.
-func send(ctx context.Context, target Target, p *Plan, dryRun bool, r *Report) error {
+func send(ctx context.Context, target Target, p *Plan, dryRun bool, r *Report, progress func(step string, done, total int)) error {
+	step := StepImport
+	if dryRun {
+		step = StepTry
+	}
 	for begin := 0; begin < len(p.Drivers); {
 		end, size := begin, 0
 		for end < len(p.Drivers) && end-begin < batchDrivers {
@@ -176,6 +198,9 @@ func send(ctx context.Context, target Target, p *Plan, dryRun bool, r *Report) e
 		batch := p.Drivers[begin:end]
 		reply, err := target.Import(ctx, api.ImportRequest{FrameworkID: p.FrameworkID, DryRun: dryRun, Drivers: batch})
 		if err != nil {
+			if !dryRun {
+				err = fmt.Errorf("the import is open, %d of %d drivers are known to be there; run the same command again: %w", begin, len(p.Drivers), err)
+			}
 			return err
 		}
 		if len(reply.Drivers) != len(batch) {
@@ -185,6 +210,7 @@ func send(ctx context.Context, target Target, p *Plan, dryRun bool, r *Report) e
 			r.add(&batch[i], o, dryRun)
 		}
 		begin = end
+		progress(step, end, len(p.Drivers))
 	}
 	if !dryRun && len(r.Refused) > 0 {
 		return fmt.Errorf("%w: %d drivers were refused although the trial went well; the import is open and can be repeated", ErrInUse, len(r.Refused))

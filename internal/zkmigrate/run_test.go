@@ -311,7 +311,7 @@ func (m *memory) Import(_ context.Context, r api.ImportRequest) (*api.ImportResp
 
 func TestBatchesAreBoundedInNumberAndSize(t *testing.T) {
 	p := &Plan{FrameworkID: "fw"}
-	for range 250 {
+	for range 2*batchDrivers + 50 {
 		p.Drivers = append(p.Drivers, api.ImportDriver{ID: "driver"})
 	}
 	for range 5 {
@@ -319,10 +319,15 @@ func TestBatchesAreBoundedInNumberAndSize(t *testing.T) {
 	}
 	m := &memory{}
 	r := &Report{}
-	if err := send(t.Context(), m, p, false, r); err != nil {
+	var done []int
+	of := 0
+	if err := send(t.Context(), m, p, false, r, func(_ string, n, total int) { done = append(done, n); of = total }); err != nil {
 		t.Fatal(err)
 	}
-	if want := []int{100, 100, 52, 2, 1}; !reflect.DeepEqual(m.batches, want) || len(r.Imported) != 255 {
+	if want := []int{batchDrivers, batchDrivers, 52, 2, 1}; !reflect.DeepEqual(m.batches, want) || len(r.Imported) != of {
 		t.Errorf("batches %v, %d imported", m.batches, len(r.Imported))
+	}
+	if len(done) != 5 || of != 2*batchDrivers+55 || done[4] != of {
+		t.Errorf("progress %v of %d", done, of)
 	}
 }

@@ -7,6 +7,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ha-dispatcher/ha-dispatcher/internal/zkconn"
 	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
@@ -76,6 +79,13 @@ func (t *Tree) Len() int { return len(t.Queued) + len(t.Launched) + len(t.Retryi
 
 // Read fetches a tree. Errors: ErrNoTree, those of zkconn and of ctx.
 func Read(ctx context.Context, s Source) (*Tree, error) {
+	return read(ctx, s, func(int, int) {})
+}
+
+// reads is how many requests are on their way to ZooKeeper at a time.
+const reads = 32
+
+func read(ctx context.Context, s Source, progress func(done, total int)) (*Tree, error) {
 	conn, err := zkconn.Dial(ctx, zkconn.Config{Servers: s.Servers, User: s.User, Password: s.Password})
 	if err != nil {
 		return nil, err
@@ -92,18 +102,35 @@ func Read(ctx context.Context, s Source) (*Tree, error) {
 		return nil, err
 	}
 	t.FrameworkID = id
-	for dir, nodes := range map[string]*[]Node{dirQueue: &t.Queued, dirLaunched: &t.Launched, dirRetry: &t.Retrying} {
-		if *nodes, err = readDir(conn, path.Join(s.Dir, dir)); err != nil {
+	r := reader{conn: conn, progress: progress}
+	for _, part := range []struct {
+		dir   string
+		nodes *[]Node
+	}{{dirLaunched, &t.Launched}, {dirRetry, &t.Retrying}, {dirQueue, &t.Queued}} {
+		if *part.nodes, err = r.list(path.Join(s.Dir, part.dir)); err != nil {
+			return nil, err
+		}
+	}
+	for _, nodes := range []*[]Node{&t.Launched, &t.Retrying, &t.Queued} {
+		if *nodes, err = r.fetch(*nodes); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-// readDir reads the drivers of one part, in the order of their ids. One that
-// goes away meanwhile is left out: Changed will tell.
-func readDir(conn *zkconn.Conn, dir string) ([]Node, error) {
-	names, _, err := conn.Children(dir)
+// reader reads the parts of a tree.
+type reader struct {
+	conn     *zkconn.Conn
+	progress func(done, total int)
+	total    int
+	mu       sync.Mutex
+	done     int
+}
+
+// list names the drivers of one part, in the order of their ids.
+func (r *reader) list(dir string) ([]Node, error) {
+	names, _, err := r.conn.Children(dir)
 	if errors.Is(err, zkconn.ErrNoNode) {
 		return nil, nil
 	}
@@ -111,17 +138,37 @@ func readDir(conn *zkconn.Conn, dir string) ([]Node, error) {
 		return nil, err
 	}
 	slices.Sort(names)
-	nodes := make([]Node, 0, len(names))
-	for _, name := range names {
-		n, found, err := readNode(conn, path.Join(dir, name))
-		if err != nil {
-			return nil, err
-		}
-		if found {
-			nodes = append(nodes, n)
-		}
+	nodes := make([]Node, len(names))
+	for i, name := range names {
+		nodes[i].Path = path.Join(dir, name)
 	}
+	r.total += len(nodes)
 	return nodes, nil
+}
+
+// fetch reads nodes. One that has gone away meanwhile is left out: Changed will
+// tell.
+func (r *reader) fetch(nodes []Node) ([]Node, error) {
+	var g errgroup.Group
+	g.SetLimit(reads)
+	for i := range nodes {
+		g.Go(func() (err error) {
+			nodes[i], _, err = readNode(r.conn, nodes[i].Path)
+			r.tell()
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(nodes, func(n Node) bool { return n.ID == "" }), nil
+}
+
+func (r *reader) tell() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done++
+	r.progress(r.done, r.total)
 }
 
 func readNode(conn *zkconn.Conn, at string) (n Node, found bool, err error) {
