@@ -10,11 +10,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest/api"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/scale"
 	"github.com/ha-dispatcher/ha-dispatcher/internal/testcluster"
+	"github.com/ha-dispatcher/ha-dispatcher/raftstore"
 )
 
 // A crowd is a cluster that was given a prepared state, with a Mesos whose agents
@@ -39,8 +42,14 @@ func crowd(t *testing.T, d scale.Drivers) (*testcluster.T, *scale.Mesos) {
 		// An agent that is held for a driver which has waited for long is an offer
 		// without an answer.
 		Conf: map[string]string{"spark.mesos.dispatcher.holdAfter": "0"},
+		// Three nodes restore a large state on the processors of one.
+		Tune: func(_ string, _ *dispatcher.Config, r *raftstore.Config) {
+			r.Profile = raftstore.Profile{Name: "slow", Heartbeat: 3 * time.Second, Election: 3 * time.Second, Lease: 1500 * time.Millisecond}
+		},
 	})
-	c.Do(c.Ready().Inside().Store().RestoreSnapshot(c.Ctx(), &archive))
+	c.Until("the state to be restored", func() bool {
+		return c.Ready().Inside().Store().RestoreSnapshot(c.Ctx(), bytes.NewReader(archive.Bytes())) == nil
+	})
 	return c, m
 }
 
@@ -57,8 +66,10 @@ func counts(t *testing.T, n *testcluster.Node) fsm.Counts {
 // driver is placed, snapshots do not keep submissions out, and what was there is
 // there after a crash, after a node was given all of it, and in the lists.
 func TestLargeState(t *testing.T) {
-	d := scale.Drivers{Finished: 20_000, Queued: 4_000}
-	const agents = 400
+	d, agents := scale.Drivers{Finished: 20_000, Queued: 4_000}, 400
+	if raceDetector {
+		d, agents = scale.Drivers{Finished: 2_000, Queued: 600}, 60
+	}
 	c, mesos := crowd(t, d)
 	for _, n := range c.Nodes() {
 		c.Do(n.WaitState(c.Ctx(), "the prepared drivers", func(s *fsm.State) bool {
@@ -136,10 +147,10 @@ func submissionsBesideSnapshots(t *testing.T, c *testcluster.T, leader *testclus
 	beside := 0
 	for writing.Load() > 0 || submitted < 20 {
 		before := writing.Load()
-		a := leader.Submit(ctx, testcluster.Submission{Key: fmt.Sprintf("beside-%d", submitted), Command: "true"})
-		if a.Outcome != testcluster.Acked {
-			t.Fatalf("%+v", a)
-		}
+		key := fmt.Sprintf("beside-%d", submitted)
+		c.Until("an acknowledgement of "+key, func() bool {
+			return leader.Submit(ctx, testcluster.Submission{Key: key, Command: "true", Idempotency: key}).Outcome == testcluster.Acked
+		})
 		submitted++
 		if before > 0 && writing.Load() > 0 {
 			beside++
