@@ -144,8 +144,8 @@ func TestARetryingDriverOfSparkIsRead(t *testing.T) {
 
 // The samples of Scala 2.13 were written by its library (2.13.8) and by Spark
 // 3.5.1's own REST messages, Command and SparkConf for it; only the description
-// around them is a class of the same name and fields, as the Mesos module was
-// never published for 2.13.
+// around them is a class of the same name and fields, as no build of the Mesos
+// module for 2.13 could be had.
 
 func TestTheCollectionsOfScala213AreRead(t *testing.T) {
 	queued, many, launched := decoded(t, "queued-3.5.1-scala2.13"), decoded(t, "many-3.5.1-scala2.13"), decoded(t, "launched-3.5.1-scala2.13")
