@@ -177,7 +177,7 @@ func TestEventsOfAnApplicationSurviveTheLossOfNodes(t *testing.T) {
 	s := streams(t, &seen,
 		": changes from 8\n\n"+snapshotPart("0"), // in mid snapshot: it has to be read again
 		": changes from 8\n\n"+snapshotPart("0")+snapshotPart("1")+appFrame(7, "snapshot", api.AppRunning)+executorFrame(9, "0")+"id: 10\nevent: exe",
-		":\n\n", // nothing new
+		":\nid: 11\n\n", // nothing new of this application
 		"event: reset\ndata: {\"type\":\"reset\",\"change\":20}\n\n"+snapshotPart("1"), // in the snapshot behind a reset
 		executorFrame(12, "1")+appFrame(13, "tear_down", api.AppStopped)+executorFrame(14, "never"),
 	)
@@ -192,7 +192,7 @@ func TestEventsOfAnApplicationSurviveTheLossOfNodes(t *testing.T) {
 	if want := "[snapshot0 snapshot0 snapshot1 snapshotRUNNING failed0 reset snapshot1 failed1 tear_downSTOPPED]"; fmt.Sprint(got) != want {
 		t.Errorf("%v, want %s", got, want)
 	}
-	if fmt.Sprintf("%q", seen) != `["" "" "9" "9" "9"]` {
+	if fmt.Sprintf("%q", seen) != `["" "" "9" "11" "11"]` {
 		t.Errorf("positions asked for: %q", seen)
 	}
 }

@@ -145,18 +145,19 @@ func (f *follower[T]) begin(first string) {
 	}
 }
 
+// event takes what came before a blank line. An id without data moves the position
+// on.
 func (f *follower[T]) event(id, data string) error {
-	if data == "" {
-		return nil
-	}
 	var e T
-	if err := json.Unmarshal([]byte(data), &e); err != nil {
-		return fmt.Errorf("client: event cannot be read: %w", err)
+	if data != "" {
+		if err := json.Unmarshal([]byte(data), &e); err != nil {
+			return fmt.Errorf("client: event cannot be read: %w", err)
+		}
 	}
 	if n, err := strconv.ParseUint(id, 10, 64); err == nil {
 		f.last = n
 	}
-	if !f.yield(e) {
+	if data != "" && !f.yield(e) {
 		return errStopped
 	}
 	return nil

@@ -2,16 +2,13 @@ package rest
 
 import (
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest/api"
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
 )
-
-// appPace is how often the stream of one application looks at the changes of all
-// of them, at most: there may be thousands of streams.
-const appPace = 10 * time.Millisecond
 
 // appEvents answers GET /v1/apps/{id}/events: the live executors, then what
 // changes, until the application is over.
@@ -32,7 +29,9 @@ func (x *exchange) appEvents() {
 		x.fail(f)
 		return
 	}
-	st := &stream{x: x, feed: x.s.backend.Feed(), view: v, pace: appPace}
+	v.sub = x.s.router.subscribe(x.arg) // before anything is read, so that nothing is missed
+	defer v.sub.close()
+	st := &stream{x: x, feed: v.sub, view: v}
 	if f := v.begin(st, c); f != nil {
 		x.fail(f)
 		return
@@ -61,6 +60,7 @@ func (x *exchange) observer() (bool, *failure) {
 type appView struct {
 	apps     Applications
 	id       string
+	sub      *subscription
 	observer bool
 	timeout  time.Duration // after which a driver that is not heard is given up
 	opened   time.Time
@@ -152,8 +152,16 @@ func (v *appView) reset(st *stream) {
 	v.checked = false
 }
 
+// beat is a heartbeat that moves the reader's position on: of a quiet application
+// in a busy cluster it would else be one that is kept no longer.
+func (v *appView) beat(st *stream) {
+	st.buf = append(st.buf, ":\nid: "...)
+	st.buf = append(strconv.AppendUint(st.buf, st.next-1, 10), "\n\n"...)
+}
+
 // idle ends the stream of an application that was over before it began.
 func (v *appView) idle(st *stream) {
+	st.next = v.sub.position(st.next)
 	if v.checked {
 		return
 	}

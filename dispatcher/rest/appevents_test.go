@@ -42,6 +42,9 @@ func (r *reader) appEvent() (f frame, ok bool) {
 			ok = true
 			break
 		}
+		if line == "" {
+			clear(fields)
+		}
 		if name, value, found := strings.Cut(line, ": "); found && name != "" {
 			fields[name] = value
 		}
@@ -151,6 +154,25 @@ func TestAReaderThatMissedChangesLearnsAlsoWhatEnded(t *testing.T) {
 	r.want("executor launch 2:LAUNCHING")
 }
 
+// The position of a quiet application in a busy cluster must not be forgotten.
+func TestHeartbeatsMoveThePositionOn(t *testing.T) {
+	h := newHost()
+	h.app(t, "a", 3)
+	cfg := hostConfig(h)
+	cfg.Limits.EventHeartbeat = 10 * time.Millisecond
+	r := followPath(t, listen(t, newServer(t, cfg, h.node)), "/v1/apps/a/events")
+	r.want("app snapshot RUNNING")
+	for range 10 {
+		h.submitNamed("driver", "")
+	}
+	want := fmt.Sprint("id: ", h.state.Feed().Next()-1)
+	for r.lines.Scan() && r.lines.Text() != want {
+	}
+	if r.lines.Text() != want {
+		t.Errorf("the stream ended at %q, without %q", r.lines.Text(), want)
+	}
+}
+
 func TestAStreamGoesThroughManyChangesOfOthers(t *testing.T) {
 	h := newHost()
 	h.app(t, "a", 3)
@@ -183,7 +205,7 @@ func TestAnOpenStreamIsASignOfLifeUnlessItObserves(t *testing.T) {
 	if most, n := int(time.Since(began)/time.Second)+1, h.heardOf("quick"); n > most {
 		t.Errorf("heard %d times; at most %d are due in this time", n, most)
 	}
-	if r, _ := http.Get("http://" + addr + "/v1/apps/a/events?observer=x"); r.StatusCode != 400 {
+	if r, _ := http.Get("http://" + addr + "/v1/apps/a/events?observer=x"); r.StatusCode != http.StatusBadRequest {
 		t.Errorf("status %d", r.StatusCode)
 	} else {
 		r.Body.Close()
@@ -195,7 +217,7 @@ func TestAnOpenStreamIsASignOfLifeUnlessItObserves(t *testing.T) {
 func TestANodeThatIsCutOffEndsItsStreams(t *testing.T) {
 	for name, breakIt := range map[string]func(h *host){
 		"it cannot commit":   func(h *host) { h.locked(func() { h.deaf = raftstore.ErrNoLeader }) },
-		"it knows no leader": func(h *host) { h.node.mu.Lock(); h.node.leader = ""; h.node.mu.Unlock() },
+		"it knows no leader": func(h *host) { h.node.mu.Lock(); h.leader = ""; h.node.mu.Unlock() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost()

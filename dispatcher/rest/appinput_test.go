@@ -19,7 +19,7 @@ func TestBadRegistrationsAreRefused(t *testing.T) {
 		"no object":         {"[]", "JSON object"},
 		"two values":        {application("") + "{}", "more than one value"},
 		"trailing bracket":  {application("") + "]", "more than one value"},
-		"unknown field":     {application(`,"nmae":"x"`), `unknown field "nmae"`},
+		"unknown field":     {application(`,"colour":"x"`), `unknown field "colour"`},
 		"wrong type":        {application(`,"id":7`), "'id' holds a JSON number"},
 		"null":              {"null", "'name' is missing"},
 		"no name":           {strings.Replace(application(""), `"a"`, `""`, 1), "'name' is missing"},

@@ -22,7 +22,6 @@ func TestRepliesAboutApplicationsAreAsTheDocumentDescribesThem(t *testing.T) {
 	h.app(t, "over", 1)
 	h.end("over")
 	s := newServer(t, hostConfig(h), h.node)
-	t.Cleanup(func() { s.Close() })
 	for _, c := range []struct {
 		method, path, body string
 		status             int

@@ -342,7 +342,7 @@ func TestARegistrationWaitsForMesosWithoutASlot(t *testing.T) {
 	}
 	defer reply.Body.Close()
 	var st api.AppStatus
-	if err := json.NewDecoder(reply.Body).Decode(&st); err != nil || reply.StatusCode != 201 || st.ApplicationID != "fw-a" {
+	if err := json.NewDecoder(reply.Body).Decode(&st); err != nil || reply.StatusCode != http.StatusCreated || st.ApplicationID != "fw-a" {
 		t.Errorf("%d %+v %v", reply.StatusCode, st, err)
 	}
 }

@@ -201,6 +201,7 @@ func newServer(t testing.TB, cfg Config, d Dispatcher) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 

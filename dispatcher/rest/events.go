@@ -78,6 +78,8 @@ func (everything) idle(*stream) {}
 
 func (everything) tick(*stream) {}
 
+func (everything) beat(st *stream) { st.buf = append(st.buf, ":\n\n"...) }
+
 func event(c *fsm.Change) api.Event {
 	e := api.Event{
 		Type: changeTypes[c.Kind], Change: c.Number, Index: c.Index, At: timeOf(c.TimeMs), ID: c.ID,

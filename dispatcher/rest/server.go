@@ -36,6 +36,7 @@ type Server struct {
 
 	appStreams atomic.Int64
 	signs      *signs // of life of applications
+	router     *router
 }
 
 // New makes a server. It reads the token file and the certificates, so that
@@ -64,6 +65,7 @@ func New(cfg Config, d Dispatcher, log *slog.Logger, reg prometheus.Registerer) 
 		stopping: make(chan struct{}),
 	}
 	s.signs = newSigns(cfg.Applications)
+	s.router = newRouter(d.Feed)
 	s.routes = s.table()
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
@@ -84,6 +86,13 @@ func New(cfg Config, d Dispatcher, log *slog.Logger, reg prometheus.Registerer) 
 func (s *Server) stopStreams() {
 	s.stopOnce.Do(func() { close(s.stopping) })
 	s.signs.stop()
+	s.router.stop()
+}
+
+// wait waits for what runs beside the requests.
+func (s *Server) wait() {
+	s.signs.wait()
+	s.router.wait()
 }
 
 // Serve answers requests that come to ln until Shutdown or Close, and then
@@ -105,14 +114,14 @@ func (s *Server) Serve(ln net.Listener) error {
 // requests under way until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopStreams()
-	defer s.signs.wait()
+	defer s.wait()
 	return s.http.Shutdown(ctx)
 }
 
 // Close drops all connections.
 func (s *Server) Close() error {
 	s.stopStreams()
-	defer s.signs.wait()
+	defer s.wait()
 	return s.http.Close()
 }
 
@@ -135,7 +144,8 @@ func (s *Server) GuardReads(next http.Handler) http.Handler {
 }
 
 // ServeHTTP answers one request. It may be used with any http.Server; the
-// limits on connections and the timeouts belong to Serve.
+// limits on connections and the timeouts belong to Serve. Close ends what it has
+// started.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{s: s, w: w, r: r}
 	x.route, x.arg = s.match(r.URL.EscapedPath())

@@ -12,7 +12,6 @@ func TestWritesAreSignsOfLifeAtABoundedRateAndReadsAreNone(t *testing.T) {
 	h := newHost()
 	h.app(t, "a", 1)
 	s := newServer(t, hostConfig(h), h.node)
-	t.Cleanup(func() { s.Close() })
 	for range 20 {
 		for _, path := range appReads[:3] {
 			do(s, "GET", path, "")

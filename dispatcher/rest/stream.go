@@ -31,15 +31,23 @@ type feedView interface {
 	idle(st *stream)
 	// tick is called every st.every.
 	tick(st *stream)
+	// beat appends a heartbeat.
+	beat(st *stream)
+}
+
+// source is where a stream has its changes from: the feed, or those of it that
+// concern the stream. The methods are as the feed's.
+type source interface {
+	Since(number uint64, limit int) (changes []fsm.Change, lost bool, wake <-chan struct{})
+	Next() uint64
 }
 
 // stream is one reader of the feed by server-sent events.
 type stream struct {
 	x     *exchange
-	feed  *fsm.Feed
+	feed  source
 	view  feedView
 	next  uint64        // number of the change to go on with
-	pace  time.Duration // shortest time between two looks at the feed
 	every time.Duration // 0: no ticks
 	done  bool          // a view sets it to end the stream behind what is appended
 	buf   []byte
@@ -93,7 +101,7 @@ func (st *stream) run(ctx context.Context) {
 		var rest <-chan time.Time
 		if busy {
 			// wake may stay silent although there is more.
-			wake, rest = nil, time.After(st.pace)
+			wake, rest = nil, time.After(0)
 		}
 		select {
 		case <-rest:
@@ -101,7 +109,7 @@ func (st *stream) run(ctx context.Context) {
 		case <-ticks:
 			st.view.tick(st)
 		case <-heartbeat.C:
-			st.buf = append(st.buf, ":\n\n"...)
+			st.view.beat(st)
 		case <-behind:
 			st.view.reset(st)
 			behind = nil
