@@ -47,6 +47,14 @@
 // intervals with no word the stream is dropped and the driver subscribes anew.
 // The time in which the driver waits for the reader of Events does not count.
 //
+// # The executor's side
+//
+// An ExecutorDriver is the counterpart at an agent: it hands an executor its
+// tasks and kills as ExecutorEvents, keeps each status until the agent has
+// acknowledged it, and, where the framework checkpoints, subscribes again with
+// what is left when the agent has been restarted. Package backend/executor
+// builds executors on it.
+//
 // # Built over mesos-go, in parts
 //
 // Messages, call builders and codecs are mesos-go's. Its scheduler client

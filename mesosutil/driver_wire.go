@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/mesos/mesos-go/api/v1/lib/encoding"
-	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
 )
 
 const (
@@ -66,10 +65,10 @@ func (w *driverWire) endpoint(master string) string {
 
 func baseURL(endpoint string) string { return strings.TrimSuffix(endpoint, schedulerPath) }
 
-func (w *driverWire) request(ctx context.Context, endpoint, streamID string, call *scheduler.Call) (*http.Request, error) {
+func (w *driverWire) request(ctx context.Context, endpoint, streamID string, call encoding.Marshaler) (*http.Request, error) {
 	var body bytes.Buffer
 	if err := w.codec.NewEncoder(encoding.SinkWriter(&body)).Encode(call); err != nil {
-		return nil, fmt.Errorf("encoding %v: %w", call.Type, err)
+		return nil, fmt.Errorf("encoding %T: %w", call, err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, &body)
 	if err != nil {
