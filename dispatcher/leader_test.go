@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -228,9 +229,11 @@ func TestKillIsRepeatedUntilTheTaskIsOver(t *testing.T) {
 }
 
 func TestKillDoesNotOvertakeItsAccept(t *testing.T) {
-	hold := make(chan struct{})
 	s := newStage(t, nil)
 	m := s.subscribed()
+	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	t.Cleanup(release)
 	accepting := make(chan struct{})
 	var accepted bool
 	s.onCall = func(c call) error {
@@ -253,7 +256,7 @@ func TestKillDoesNotOvertakeItsAccept(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.quiet(m, "KILL")
-	close(hold)
+	release()
 	s.want(m, "KILL")
 }
 

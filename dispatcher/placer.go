@@ -72,8 +72,8 @@ func (p *placer) run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		changes, lost, wake := feed.Since(next, 0)
-		if lost {
-			next, p.fresh, p.scan = feed.Next(), true, true
+		if lost { // with it, which drivers are over
+			next, p.fresh, p.scan, p.needs = feed.Next(), true, true, newNeeds(p.Service)
 		}
 		next += uint64(len(changes))
 		p.look(changes)

@@ -166,6 +166,54 @@ func TestATaskIsAskedAboutUntilAStatusOfItComes(t *testing.T) {
 	}
 }
 
+// Asked before the ACCEPT is there, Mesos would call the task unknown; it would be
+// launched again, and the first ACCEPT would come in late.
+func TestALaunchIsNotAskedAboutBeforeItsAcceptIsSent(t *testing.T) {
+	s := newStage(t, func(c *dispatcher.Config) { c.LaunchQuiet, c.ReconcileAgain = time.Millisecond, time.Millisecond })
+	m := s.subscribed()
+	accepting, hold := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	t.Cleanup(release)
+	s.onCall = func(c call) error {
+		if c.name == "ACCEPT" {
+			close(accepting)
+			<-hold
+		}
+		return nil
+	}
+	id := s.submit(nil)
+	s.offers(m, "o")
+	<-accepting
+	s.quiet(m, "RECONCILE")
+	release()
+	if c := s.want(m, "RECONCILE"); !cmp.Equal(c.ids, []string{id}) {
+		t.Errorf("asked about %q", c.ids)
+	}
+}
+
+// A KILL may have been lost with the last subscription.
+func TestEverySubscriptionKillsAgain(t *testing.T) {
+	s := newStage(t, func(c *dispatcher.Config) { c.KillAgain = time.Hour })
+	m := s.subscribed()
+	id := s.submit(nil)
+	s.offers(m, "o")
+	s.want(m, "ACCEPT")
+	s.update(m, id, mesos.TASK_RUNNING, "u")
+	s.in(id, fsm.DriverRunning)
+	if _, err := s.svc.Kill(t.Context(), id, dispatcher.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	s.want(m, "KILL")
+	m.events <- mesosutil.EventDisconnected{Err: errBroken}
+	m.events <- mesosutil.EventSubscribed{FrameworkID: "fw", Resubscribed: true}
+	s.want(m, "KILL")
+	m.end <- errBroken
+	<-m.done
+	if c := s.want(s.session(), "KILL"); c.ids[0] != id {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestUpstreamsThreeGauges(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := newStage(t, func(c *dispatcher.Config) { c.Registerer = reg })

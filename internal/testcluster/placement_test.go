@@ -180,14 +180,14 @@ func TestAgentGoneForGood(t *testing.T) {
 }
 
 // TestKillGracePeriod: a driver has the time that it asked for between SIGTERM
-// and SIGKILL.
+// and SIGKILL, which is 1 s in this Mesos unless asked for.
 func TestKillGracePeriod(t *testing.T) {
 	for name, tc := range map[string]struct {
 		grace  string
 		rounds int    // of 20 ms that the driver takes to clean up
 		killed string // what the status says
 	}{
-		"long enough": {"60s", 30, "Command exited with status 7"},
+		"long enough": {"60s", 100, "Command exited with status 7"},
 		"too short":   {"50ms", 3000, "Command terminated with signal Killed"},
 	} {
 		t.Run(name, func(t *testing.T) {
