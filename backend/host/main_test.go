@@ -100,6 +100,7 @@ func (m *fakeMesos) Reconcile(context.Context, []mesosutil.DriverTask) error   {
 func (m *fakeMesos) Revive(context.Context, ...string) error                   { return nil }
 func (m *fakeMesos) Suppress(context.Context, ...string) error                 { return nil }
 func (m *fakeMesos) Teardown(context.Context) error                            { m.once.Do(func() { close(m.torn) }); return nil }
+func (m *fakeMesos) Shutdown(_ context.Context, _, _ string) error             { return nil }
 func (m *fakeMesos) Status() mesosutil.DriverStatus                            { return mesosutil.DriverStatus{} }
 
 // fixture is a host that leads, on a fake Mesos.
