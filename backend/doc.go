@@ -1,6 +1,7 @@
 // Package backend is Spark's client mode on Mesos, for import: it gets executors
-// for an application and keeps as many of them running as are wanted, and it goes
-// on when the process that does so dies.
+// for an application and keeps as many of them running as are wanted (Coarse), or
+// runs its tasks one by one on what Mesos offers (Fine), and it goes on when the
+// process that does so dies.
 //
 // In Spark the scheduler backend lives in the driver, and the executors die with
 // it. Here what is wanted and what runs is replicated state:
@@ -36,6 +37,33 @@
 // Beside executors an application may have a Launcher, which is told its states in
 // the words of Spark's launcher library, and delegation tokens, which a TokenSource
 // obtains on the node that leads and which are renewed in time.
+//
+// # Fine-grained mode
+//
+// Fine is the other backend, chosen by spark.mesos.coarse=false: on each agent that
+// it uses it has one Mesos executor (as id, that of the agent), and each task of the
+// application's task scheduler, a FineScheduler, is a Mesos task on it, with the
+// scheduler's number as its id.
+//
+//	app, err := backend.NewFine(backend.Config{State: state, Log: store, Master: m, Context: sc, Scheduler: ts})
+//
+// The scheduler of the node that leads is shown what Mesos offers and answers with
+// tasks. Their intents are committed before they are sent, with their executors,
+// but not their data: a task that was lost on the way is reported as lost, and the
+// scheduler hands it out again under another id. A status is committed, then told
+// to the scheduler, then acknowledged, so that a result comes again as long as
+// nobody has had it. The scheduler of the next leader is first told what runs
+// (Adopt); executors and tasks run on meanwhile. A scheduler that is to finish its
+// work whatever node fails keeps its own account outside of the nodes, or
+// in a state machine of its own on the log.
+//
+// It follows Spark's MesosFineGrainedSchedulerBackend, and differs where that loses
+// work or stops: offers of one agent are taken together; an executor is added once;
+// a task that fails does not count as the end of its executor, and an executor that
+// ends not as the end of results on their way; ids that are no numbers, or not to be
+// used, are refused; an executor of other settings is replaced. All members of the
+// log have to know command set 2: set raftstore.Config.Version to
+// fsm.CommandVersion.
 //
 // ClusterManager and Managers are Spark's way to choose a backend by master URL.
 package backend

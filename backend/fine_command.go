@@ -73,6 +73,9 @@ func (s *Settings) agentExecutor(build ExecutorBuilder, e AgentExecutorSpec, res
 	}
 	out := *info
 	out.ExecutorID, out.Resources = mesos.ExecutorID{Value: e.ExecutorID}, nil
+	if out.Type == mesos.ExecutorInfo_UNKNOWN { // Spark leaves it out, which means the same
+		out.Type = mesos.ExecutorInfo_CUSTOM
+	}
 	data, err := out.Marshal()
 	if err != nil {
 		return nil, 0, fmt.Errorf("encode the executor of agent %s: %w", e.ExecutorID, err)

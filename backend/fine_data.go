@@ -29,7 +29,7 @@ const (
 func javaPairs(conf map[string]string) []byte {
 	b := []byte{0xac, 0xed, 0, 5, javaArray, javaClass}
 	b = javaText(b, "[Lscala.Tuple2;")
-	b = append(b, 0x2e, 0xcc, 0, 0xdf, 0xd1, 0x4f, 0xd7, 0xc2, 2, 0, 0, javaEnd, javaNull)
+	b = append(b, 0x2e, 0xcc, 0, 0xdf, 0xd1, 0x4f, 0xd7, 0xc0, 2, 0, 0, javaEnd, javaNull)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(conf)))
 	for i, key := range slices.Sorted(maps.Keys(conf)) {
 		b = append(b, javaObject)

@@ -19,6 +19,7 @@ const (
 	ReasonNoTask   Reason = "no task for it"
 	ReasonLost     Reason = "its executor is gone"
 	ReasonOther    Reason = "its executor was started with other settings"
+	ReasonUnknown  Reason = "an executor from before is still there"
 	ReasonVersion  Reason = "a member of the log does not know these commands"
 	ReasonExecutor Reason = "its executor cannot be described"
 )
@@ -30,6 +31,7 @@ type agentOffers struct {
 	offers        []*mesos.Offer
 	left          []mesos.Resource
 	executor      *fsm.AgentExecutor // nil: the first task starts one
+	running       bool               // Mesos says that an executor of ours runs there
 	started       []mesos.Resource   // of the executor that is to be started
 	tasks         []fineTask
 }
@@ -79,6 +81,7 @@ func sortOffers(a *fsm.App, set *Settings, offers []mesos.Offer, now time.Time, 
 	var p finePlan
 	for _, g := range mergeOffers(offers) {
 		g.executor = a.OnAgent(g.agentID)
+		g.running = g.names(g.agentID)
 		notBefore := a.NotBeforeMs(g.agentID)
 		switch {
 		case a.Stopped:
@@ -101,6 +104,14 @@ func sortOffers(a *fsm.App, set *Settings, offers []mesos.Offer, now time.Time, 
 		}
 	}
 	return p
+}
+
+// names tells whether Mesos says with an offer that this executor of ours runs on
+// the agent.
+func (g *agentOffers) names(executorID string) bool {
+	return slices.ContainsFunc(g.offers, func(o *mesos.Offer) bool {
+		return slices.ContainsFunc(o.ExecutorIDs, func(id mesos.ExecutorID) bool { return id.Value == executorID })
+	})
 }
 
 // cpus are those for tasks: what is offered, without those of an executor that has

@@ -59,6 +59,7 @@ func (d *fineDuty) use(ctx context.Context, now time.Time) error {
 		}
 		p.usable = nil
 	}
+	d.checkExecutors(ctx, &p)
 	infos := d.describe(ctx, a, &p, &problem)
 	d.setProblem(problem)
 	if p.retryMs != 0 {
@@ -77,6 +78,27 @@ func (d *fineDuty) use(ctx context.Context, now time.Time) error {
 	}
 	d.decideNot(ctx, p.declines)
 	return nil
+}
+
+// checkExecutors takes agents out of the plan on which there is an executor that
+// the log does not know, from before the agent was away, or none though the log
+// has one, of which the end was missed. Offers say which executors Mesos knows.
+func (d *fineDuty) checkExecutors(ctx context.Context, p *finePlan) {
+	p.usable = slices.DeleteFunc(p.usable, func(g *agentOffers) bool {
+		switch {
+		case g.executor == nil && g.running:
+			if err := d.mesos.Shutdown(ctx, g.agentID, g.agentID); err != nil {
+				d.cfg.Logger.Debug("an executor was not shut down; it is tried at the next offer", "agent", g.agentID, "error", err)
+			}
+			p.decline(g, ReasonUnknown, nil)
+			return true
+		case g.executor != nil && !g.running && d.liveOn(g.agentID, every) == 0:
+			d.lose(g.agentID, "mesos does not know it any more", 0)
+			p.decline(g, ReasonLost, nil)
+			return true
+		}
+		return false
+	})
 }
 
 // tooOld is nil, or says that a member would not understand the intents.

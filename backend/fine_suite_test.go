@@ -119,10 +119,20 @@ func (s *fineSuite) give(tasks ...TaskDescription) {
 func (s *fineSuite) run(id int64, agent string) mesos.TaskInfo {
 	s.t.Helper()
 	s.give(TaskDescription{ID: id, Name: "task", ExecutorID: "s" + agent, Data: []byte("work")})
-	o := offerOf(agent, execMem+1024, 8)
-	o.ID.Value = fmt.Sprintf("o%d", id)
+	o := s.offerAgain(agent, fmt.Sprintf("o%d", id))
 	s.offer(o)
 	return s.launched(o.ID.Value)[0]
+}
+
+// offerAgain is an offer of an agent that names the executor that runs there, if
+// one does.
+func (s *fineSuite) offerAgain(agent, id string) mesos.Offer {
+	o := offerOf(agent, execMem+1024, 8)
+	o.ID.Value = id
+	if a, _ := s.state.App("app"); a.OnAgent("s"+agent) != nil {
+		o.ExecutorIDs = []mesos.ExecutorID{{Value: "s" + agent}}
+	}
+	return o
 }
 
 // status sends a status with a UUID of its own.

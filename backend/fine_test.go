@@ -183,9 +183,7 @@ func TestAResultThatIsOnItsWayIsNotLostWithTheExecutor(t *testing.T) {
 	s.run(1, "1")
 	s.status(1, "1", mesos.TASK_RUNNING)
 	s.mesos.events <- mesosutil.EventFailure{AgentID: "s1", ExecutorID: "s1"}
-	o := offerOf("1", execMem, 8)
-	o.ID.Value = "o9"
-	s.offer(o)
+	s.offer(s.offerAgain("1", "o9"))
 	wantEqual(t, "refusal", s.refused("o9"), unset)
 	s.status(1, "1", mesos.TASK_FINISHED, withData("result"))
 	wantEqual(t, "data", string(s.ended(1, mesosutil.TaskFinished).Data), "result")
@@ -331,16 +329,14 @@ func TestAnExecutorOfOtherSettingsIsReplaced(t *testing.T) {
 	})
 	s.run(1, "1")
 	s.restarted(func() { word = "new" })
-	o := offerOf("1", execMem, 4)
-	s.offer(o)
-	wantEqual(t, "refusal", s.refused("o1"), unset)
+	s.offer(s.offerAgain("1", "o8"))
+	wantEqual(t, "refusal", s.refused("o8"), unset)
 	if err := s.Fine.Status().Problem; err == nil || !strings.Contains(err.Error(), "other settings") {
 		t.Errorf("%v", err)
 	}
 	s.status(1, "1", mesos.TASK_FINISHED)
 	s.ended(1, mesosutil.TaskFinished)
-	o.ID.Value = "o9"
-	s.offer(o)
+	s.offer(s.offerAgain("1", "o9"))
 	wantEqual(t, "refusal", s.refused("o9"), unset)
 	s.told("executors lost", lostTo, "s1: it was started with other settings")
 	wantEqual(t, "shut down", s.calls(func(m *fakeMesos) int { return len(m.shutdown) }), 1)
@@ -392,4 +388,72 @@ func TestTheEndOfAFineGrainedApplication(t *testing.T) {
 	if err := s.KillTask(ctx, 1); err != nil {
 		t.Errorf("a kill of what is over: %v", err)
 	}
+}
+
+// TestOffersSayWhichExecutorsThereAre: the end of an executor is told once, to
+// whoever is subscribed then, and an agent that was away may come back with one.
+func TestOffersSayWhichExecutorsThereAre(t *testing.T) {
+	s := newFineSuite(t, nil)
+	s.run(1, "1")
+	s.status(1, "1", mesos.TASK_FINISHED)
+	s.ended(1, mesosutil.TaskFinished)
+	s.offer(offerOf("1", execMem, 4)) // names none
+	s.told("executors lost", lostTo, "s1: mesos does not know it any more")
+	o := offerOf("2", execMem, 4)
+	o.ExecutorIDs = []mesos.ExecutorID{{Value: "s2"}, {Value: "another"}}
+	s.offer(o)
+	wantEqual(t, "refusal", s.refused("o2"), unset)
+	eventually(t, "SHUTDOWN", func() bool { return s.calls(func(m *fakeMesos) int { return len(m.shutdown) }) == 1 })
+	wantEqual(t, "held back", s.Fine.Status().HeldBack[ReasonUnknown], 1)
+}
+
+func TestARemovedFrameworkIsTold(t *testing.T) {
+	s := newFineSuite(t, nil)
+	s.run(1, "1")
+	s.do(s.Fine.frameworkEvent(t.Context(), &fsmpb.FrameworkEvent{Event: fsm.FrameworkRemove, Message: "gone"}))
+	s.told("errors", func(f *fakeTasks) []string { return f.errors }, "Mesos error: gone")
+	s.ended(1, mesosutil.TaskLost)
+}
+
+// TestAResultThatNobodyHadIsWaitedFor: the leader committed the end of a task and
+// died before it could tell of it. Mesos sends the status again.
+func TestAResultThatNobodyHadIsWaitedFor(t *testing.T) {
+	for _, again := range []bool{true, false} {
+		s := newFineSuite(t, func(c *Config) {
+			if c.LaunchQuiet = time.Hour; !again {
+				c.LaunchQuiet = time.Millisecond
+			}
+		})
+		s.run(1, "1")
+		finished := mesos.TASK_FINISHED
+		st := mesos.TaskStatus{TaskID: mesos.TaskID{Value: "1"}, AgentID: &mesos.AgentID{Value: "s1"}, State: &finished, UUID: []byte("u"), Data: []byte("result")}
+		_, err := s.Fine.propose(t.Context(), fsm.NumberRecordExecutorStatuses, &fsmpb.RecordExecutorStatuses{AppId: "app", Statuses: []*fsm.Status{statusOf(&st)}})
+		s.do(err)
+		if again {
+			s.mesos.events <- mesosutil.EventUpdate{Status: st}
+			wantEqual(t, "data", string(s.ended(1, mesosutil.TaskFinished).Data), "result")
+		} else if up := s.ended(1, mesosutil.TaskFinished); up.Data != nil {
+			t.Errorf("%+v", up)
+		}
+	}
+}
+
+func TestATakeOverAdoptsWhatThereIs(t *testing.T) {
+	s := newFineSuite(t, nil)
+	s.run(1, "1")
+	s.run(4, "2")
+	s.status(1, "1", mesos.TASK_FINISHED)
+	s.ended(1, mesosutil.TaskFinished)
+	s.restarted(func() {})
+	s.tasks.mu.Lock()
+	a := s.tasks.adopted[len(s.tasks.adopted)-1]
+	s.tasks.mu.Unlock()
+	live := AdoptedTask{4, "task", "s2", "hosts2", 1, mesosutil.TaskLaunching}
+	ended := AdoptedTask{1, "task", "s1", "hosts1", 1, mesosutil.TaskFinished}
+	if a.NextTaskID != 5 || !slices.Equal(a.Live, []AdoptedTask{live}) || !slices.Equal(a.Ended, []AdoptedTask{ended}) ||
+		!slices.Equal(a.Executors, []AdoptedExecutor{{"s1", "hosts1"}, {"s2", "hosts2"}}) {
+		t.Errorf("%+v", a)
+	}
+	s.status(4, "2", mesos.TASK_FAILED)
+	s.ended(4, mesosutil.TaskFailed)
 }

@@ -102,13 +102,12 @@ func TestMesosResourceOffersResultInLaunchingTasks(t *testing.T) {
 	wantEqual(t, "refusal of the rest", s.calls(func(m *fakeMesos) int { return int(m.refusals["o1"]) }), int(time.Second))
 	wantEqual(t, "refusal", s.refused("o2"), unset)
 	wantEqual(t, "refusal", s.refused("o3"), unset)
-	again := offerOf("1", execMem, 4)
-	again.ID.Value = "o4"
-	s.offer(again)
+	s.status(1, "1", mesos.TASK_RUNNING)
+	s.offer(s.offerAgain("1", "o4"))
 	wantEqual(t, "refusal", s.refused("o4"), unset)
 	s.tasks.mu.Lock()
 	defer s.tasks.mu.Unlock()
-	if want := []WorkerOffer{{"s1", "hosts1", 4}}; !slices.Equal(s.tasks.offers[1], want) {
+	if want := []WorkerOffer{{"s1", "hosts1", 8}}; !slices.Equal(s.tasks.offers[1], want) {
 		t.Errorf("worker offers %v: an executor that is there needs no cores again", s.tasks.offers[1])
 	}
 }
