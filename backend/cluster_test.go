@@ -32,6 +32,7 @@ type cluster struct {
 	members []*member
 	starts  string // a file for each executor id, with a line for each of its processes
 	change  func(*Config)
+	jobs    *jobs // of a fine-grained application; nil: it is coarse-grained
 	crashes sync.WaitGroup
 
 	mu   sync.Mutex
@@ -46,6 +47,7 @@ type member struct {
 	store *raftstore.Store
 	state *fsm.State
 	app   *Coarse
+	fine  *Fine
 	cut   bool // off from the others, by the test
 }
 
@@ -56,7 +58,12 @@ type trap struct {
 
 func newCluster(t testing.TB, change func(*Config)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, starts: t.TempDir(), change: change, trap: make(map[string]*trap), net: faultnet.New(&raftstore.MemNetwork{})}
+	return startCluster(t, nil, change)
+}
+
+func startCluster(t testing.TB, jobs *jobs, change func(*Config)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, starts: t.TempDir(), change: change, jobs: jobs, trap: make(map[string]*trap), net: faultnet.New(&raftstore.MemNetwork{})}
 	var err error
 	c.mesos, err = localmesos.Start(t.Context(), localmesos.Options{
 		Agents: 2, Resources: "cpus:16;mem:65536;ports:[31000-31999]", UpdateRetry: 100 * time.Millisecond,
@@ -102,7 +109,7 @@ func (c *cluster) start(m *member) {
 	open := func() (*raftstore.Store, *fsm.State, error) {
 		state := fsm.New()
 		store, err := raftstore.Open(ctx, raftstore.Config{
-			NodeID: m.id, DataDir: m.dir, Peers: peers, Transport: c.net.Node(m.id), Logger: testLogger(),
+			NodeID: m.id, DataDir: m.dir, Version: fsm.CommandVersion, Peers: peers, Transport: c.net.Node(m.id), Logger: testLogger(),
 			Profile: raftstore.Profile{Name: "test", Heartbeat: 400 * time.Millisecond, Election: 400 * time.Millisecond, Lease: 200 * time.Millisecond},
 		}, Machine{State: state})
 		return store, state, err
@@ -132,13 +139,23 @@ func (c *cluster) start(m *member) {
 	if c.change != nil {
 		c.change(&cfg)
 	}
-	app, err := New(cfg)
+	var app SchedulerBackend
+	var coarse *Coarse
+	var fine *Fine
+	if c.jobs != nil {
+		cfg.Scheduler = &jobScheduler{jobs: c.jobs}
+		fine, err = NewFine(cfg)
+		app = fine
+	} else {
+		coarse, err = New(cfg)
+		app = coarse
+	}
 	if err != nil {
 		c.t.Error(err)
 		return
 	}
 	m.mu.Lock()
-	m.store, m.state, m.app = store, state, app
+	m.store, m.state, m.app, m.fine = store, state, coarse, fine
 	m.mu.Unlock()
 	if err := app.Start(ctx); err != nil {
 		c.t.Errorf("start the application on %s: %v", m.id, err)
@@ -154,11 +171,16 @@ func (c *cluster) command(e ExecutorSpec) (*mesos.CommandInfo, error) {
 // crash ends a member as SIGKILL would.
 func (m *member) crash() {
 	m.mu.Lock()
-	store, app := m.store, m.app
-	m.store, m.app, m.state = nil, nil, nil
+	store, app, fine := m.store, m.app, m.fine
+	m.store, m.app, m.fine, m.state = nil, nil, nil, nil
 	m.mu.Unlock()
-	if store != nil {
-		store.Crash()
+	if store == nil {
+		return
+	}
+	store.Crash()
+	if fine != nil {
+		fine.Close()
+	} else {
 		app.Close()
 	}
 }

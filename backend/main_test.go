@@ -18,7 +18,12 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/raftstore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(executorEnv); dir != "" {
+		os.Exit(runExecutor(dir))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 60 * time.Second
 
