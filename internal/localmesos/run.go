@@ -53,7 +53,7 @@ func (r *run) containerStatus() *mesos.ContainerStatus {
 	if r.queued {
 		return nil
 	}
-	return r.container.status()
+	return r.status()
 }
 
 // begin starts the goroutine that sees a run through.
@@ -75,7 +75,7 @@ func (m *Mesos) begin(r *run) {
 func (m *Mesos) prepare(ctx context.Context, r *run) bool {
 	err := unsupported(r.info.Container)
 	if err == nil {
-		err = r.container.prepare(ctx, r.info.Command)
+		err = r.prepare(ctx, r.info.Command)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
