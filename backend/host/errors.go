@@ -10,7 +10,7 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkconf"
 )
 
-// ErrNotFound: no application has this id. Those that are over are forgotten in
+// ErrNotFound says that no application has this id. Those that are over are forgotten in
 // time.
 var ErrNotFound = errors.New("no such application")
 
@@ -42,7 +42,7 @@ func invalidFrom(err error, field string) error {
 }
 
 func flatten(err error) (all []error) {
-	joined, is := err.(interface{ Unwrap() []error }) //nolint:errorlint // the tree itself is walked
+	joined, is := err.(interface{ Unwrap() []error })
 	if !is {
 		return []error{err}
 	}

@@ -109,37 +109,19 @@ type fixture struct {
 	t     testing.TB
 	state *fsm.State
 	log   *soloLog
-	clock *clock
 
 	mu    sync.Mutex
 	mesos map[string]*fakeMesos // by name of the framework
 	err   map[string]error      // of a subscription, by name of the framework
 }
 
-// clock stands until it is turned.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) turn(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 func newFixture(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, state: fsm.New(), mesos: make(map[string]*fakeMesos), err: make(map[string]error), clock: &clock{now: time.Unix(1_700_000_000, 0)}}
+	f := &fixture{t: t, state: fsm.New(), mesos: make(map[string]*fakeMesos), err: make(map[string]error)}
 	f.log = &soloLog{state: f.state}
 	cfg := Config{
-		State: f.state, Log: f.log, User: "spark", SparkHome: "/opt/cluster-spark", Clock: f.clock.Now,
+		State: f.state, Log: f.log, User: "spark", SparkHome: "/opt/cluster-spark",
+		Clock:  func() time.Time { return time.Unix(1_700_000_000, 0) },
 		Logger: slog.New(slog.DiscardHandler), NewMesos: f.newMesos,
 		Tune: func(b *backend.Config) { b.Clock, b.Resubscribe = time.Now, time.Millisecond },
 	}
