@@ -39,7 +39,7 @@ func newHosting(t testing.TB, opts testcluster.Options) *hosting {
 	t.Helper()
 	h := &hosting{tb: t, pids: t.TempDir()}
 	opts.Backends, opts.Memory = true, true
-	opts.Mesos = localmesos.Options{Resources: "cpus:64;mem:65536;ports:[31000-31999]"}
+	opts.Mesos = localmesos.Options{Resources: "cpus:256;mem:262144;ports:[31000-31999]"}
 	opts.TuneHost = func(_ string, hc *host.Config) {
 		timing := hc.Tune
 		hc.Tune = func(b *backend.Config) {
@@ -304,10 +304,12 @@ func TestNoApplicationEndsBecauseTheClusterWasAway(t *testing.T) {
 		n.Crash()
 	}
 	time.Sleep(2500 * time.Millisecond) // the timeout itself
-	for _, n := range h.Nodes() {
+	for _, n := range h.Nodes()[:2] {
 		h.Do(n.Start(h.Ctx()))
 	}
 	h.ok("POST", "/v1/apps/app/heartbeat", nil, nil)
+	h.register(application("another")) // although nobody has heard of the third node yet
+	h.Start(h.Nodes()[2])
 	if after := h.running("app", 1); !maps.Equal(after, before) {
 		t.Errorf("%v, then %v", before, after)
 	}
