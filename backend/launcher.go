@@ -32,7 +32,9 @@ const stoppedByLauncher = "the launcher asked for it"
 
 // StopForLauncher is Stop on behalf of the launcher, which is then told
 // LauncherKilled instead of LauncherFinished.
-func (c *application) StopForLauncher(ctx context.Context) error { return c.stop(ctx, stoppedByLauncher) }
+func (c *application) StopForLauncher(ctx context.Context) error {
+	return c.stop(ctx, stoppedByLauncher)
+}
 
 // launcherState is what is told of an application.
 func launcherState(a *fsm.App) LauncherState {
