@@ -178,7 +178,7 @@ func (r *Registrar) send(ctx context.Context, c *peer.Client, appID string, inte
 		c.Conn.SetWriteDeadline(time.Now().Add(r.cfg.Timeout))
 		if err := c.Send(beat); err != nil {
 			c.Close()
-			<-ended
+			_ = <-ended // what the writer saw counts
 			return err
 		}
 		select {
@@ -187,7 +187,7 @@ func (r *Registrar) send(ctx context.Context, c *peer.Client, appID string, inte
 			return err
 		case <-ctx.Done():
 			c.Close()
-			<-ended
+			_ = <-ended // it is closed on purpose
 			return nil
 		}
 	}
