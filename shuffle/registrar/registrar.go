@@ -164,9 +164,6 @@ func (r *Registrar) beat(ctx context.Context, c *peer.Client, appID string, inte
 	}()
 	err := r.send(ctx, c, appID, interval, ended)
 	c.Close()
-	if err == nil {
-		return nil
-	}
 	return fmt.Errorf("%w: %w", ErrLost, err)
 }
 
@@ -178,8 +175,7 @@ func (r *Registrar) send(ctx context.Context, c *peer.Client, appID string, inte
 		c.Conn.SetWriteDeadline(time.Now().Add(r.cfg.Timeout))
 		if err := c.Send(beat); err != nil {
 			c.Close()
-			_ = <-ended // what the writer saw counts
-			return err
+			return errors.Join(err, <-ended)
 		}
 		select {
 		case <-tick.C:
@@ -187,8 +183,7 @@ func (r *Registrar) send(ctx context.Context, c *peer.Client, appID string, inte
 			return err
 		case <-ctx.Done():
 			c.Close()
-			_ = <-ended // it is closed on purpose
-			return nil
+			return <-ended
 		}
 	}
 }
