@@ -163,6 +163,25 @@ func TestPropertiesAreChecked(t *testing.T) {
 	})
 }
 
+// logBuffer is a log in memory; the listener of the log says that it is closed when
+// the node is.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
 // Keys that are unknown, replaced or without effect are named in the log.
 func TestPropertiesWithoutEffectAreLogged(t *testing.T) {
 	cfg := single(t)
@@ -170,7 +189,7 @@ func TestPropertiesWithoutEffectAreLogged(t *testing.T) {
 		"spark.mesos.maxDriver": "5", "spark.deploy.recoveryMode": "ZOOKEEPER", "spark.deploy.zookeeper.url": "z:2181",
 		"spark.mesos.dispatcher.driverProperty.spark.a": "1", "spark.mesos.driver.labels": "a:b", "spark.mesos.maxDrivers": "5", "spark.other": "1",
 	})
-	var log bytes.Buffer
+	var log logBuffer
 	cfg.Logger = slog.New(slog.NewJSONHandler(&log, nil))
 	n, err := node.Start(t.Context(), cfg)
 	if err != nil {
