@@ -20,25 +20,30 @@ import (
 // whose executors are processes of this test's program.
 func newFineCluster(t testing.TB, n int, takes string) *cluster {
 	t.Helper()
+	notes := t.TempDir()
+	c := startCluster(t, newJobs(t, n, takes), func(cfg *Config) {
+		cfg.Context.Conf["spark.mesos.mesosExecutor.cores"] = "0.5"
+		cfg.LossWait = 500 * time.Millisecond
+		executorOfTests(t, cfg, notes)
+	})
+	c.starts = notes
+	return c
+}
+
+// executorOfTests makes this test's program the executor.
+func executorOfTests(t testing.TB, cfg *Config, notes string) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c *cluster
-	notes := t.TempDir()
-	c = startCluster(t, newJobs(t, n, takes), func(cfg *Config) {
-		cfg.Context.Conf["spark.mesos.mesosExecutor.cores"] = "0.5"
-		cfg.LossWait = 500 * time.Millisecond
-		cfg.Executor = func(AgentExecutorSpec) (*mesos.ExecutorInfo, error) {
-			shell := false
-			return &mesos.ExecutorInfo{Command: &mesos.CommandInfo{
-				Shell: &shell, Value: &self, Arguments: []string{self},
-				Environment: &mesos.Environment{Variables: []mesos.Environment_Variable{{Name: executorEnv, Value: &notes}}},
-			}}, nil
-		}
-	})
-	c.starts = notes
-	return c
+	cfg.Executor = func(AgentExecutorSpec) (*mesos.ExecutorInfo, error) {
+		shell := false
+		return &mesos.ExecutorInfo{Command: &mesos.CommandInfo{
+			Shell: &shell, Value: &self, Arguments: []string{self},
+			Environment: &mesos.Environment{Variables: []mesos.Environment_Variable{{Name: executorEnv, Value: &notes}}},
+		}}, nil
+	}
 }
 
 func (m *member) upFine() *Fine {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 
@@ -119,6 +120,10 @@ func (s *fineSuite) give(tasks ...TaskDescription) {
 func (s *fineSuite) run(id int64, agent string) mesos.TaskInfo {
 	s.t.Helper()
 	s.give(TaskDescription{ID: id, Name: "task", ExecutorID: "s" + agent, Data: []byte("work")})
+	eventually(s.t, "the agent to be used again", func() bool {
+		a, found := s.state.App("app")
+		return found && a.NotBeforeMs("s"+agent) <= time.Now().UnixMilli()
+	})
 	o := s.offerAgain(agent, fmt.Sprintf("o%d", id))
 	s.offer(o)
 	return s.launched(o.ID.Value)[0]

@@ -263,7 +263,7 @@ func (s *suite) launched(offer string) (tasks []mesos.TaskInfo) {
 		s.mesos.mu.Lock()
 		defer s.mesos.mu.Unlock()
 		if _, no := s.mesos.declined[offer]; no {
-			s.t.Fatalf("%s was declined: %v", offer, s.Status().HeldBack)
+			s.t.Fatalf("%s was declined", offer)
 		}
 		tasks = s.mesos.accepted[offer]
 		return tasks != nil

@@ -135,6 +135,9 @@ func applyEndAgentExecutor(t *txn, c *fsmpb.EndAgentExecutor) *fsmpb.Result {
 		after.Reason = cmp.Or(e.Reason, why)
 		t.moveExecutor(e, &after, EventLost)
 	}
+	// One that cannot start is not to be started in a tight loop; the first task that
+	// runs on its successor ends the wait.
+	t.countDrop(&Executor{AppID: a.ID, AgentID: c.AgentId, Host: a.AgentExecutors[i].Host, Reason: why})
 	return &fsmpb.Result{AppId: a.ID}
 }
 

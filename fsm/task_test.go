@@ -167,9 +167,14 @@ func TestTheEndOfAnExecutorEndsItsTasks(t *testing.T) {
 	n.wantExecutor(app, done, ExecutorFinished)
 	n.wantExecutor(app, other, ExecutorLaunching)
 	a, _ := n.s.App(app)
-	if a.OnAgent("a1") != nil || a.OnAgent("a2") == nil || len(a.Exclusions) != 0 {
+	if a.OnAgent("a1") != nil || a.OnAgent("a2") == nil || a.NotBeforeMs("a1") != n.now+dropWaitMs || a.NotBeforeMs("a2") != 0 {
 		t.Errorf("%+v", a)
 	}
+	n.execStatus(app, n.task(app, "a1", 8), TaskRunning)
+	if a, _ := n.s.App(app); len(a.Exclusions) != 0 {
+		t.Errorf("an executor that runs tasks does not end the wait: %v", a.Exclusions)
+	}
+	wantCode(t, uint32(n.endExecutor(app, "a1", 8)), CodeOK)
 	n.task(app, "a1", 9)
 	if a, _ := n.s.App(app); a.OnAgent("a1").First != 9 {
 		t.Errorf("%+v", a.AgentExecutors)
