@@ -103,10 +103,10 @@ func newFineSuite(t testing.TB, change func(*Config), pairs ...string) *fineSuit
 	if s.Fine, err = NewFine(cfg); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Fine.Close)
+	t.Cleanup(s.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := s.Fine.Start(ctx); err != nil {
+	if err := s.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -54,7 +54,7 @@ func TestTheExecutorIsAddedOnce(t *testing.T) {
 	}
 	s.run(3, "2")
 	s.told("executors added", addedTo, "s1 hosts1 7", "s2 hosts2 7")
-	if st := s.Fine.Status(); len(st.AgentExecutors) != 2 || st.CPUs != 5 || st.Live != 3 {
+	if st := s.Status(); len(st.AgentExecutors) != 2 || st.CPUs != 5 || st.Live != 3 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -150,7 +150,7 @@ func TestATaskThatCannotBeLaunchedIsRefused(t *testing.T) {
 	}
 }
 
-func (s *fineSuite) fineSettings() *Settings { return s.Fine.settings }
+func (s *fineSuite) fineSettings() *Settings { return s.settings }
 func (s *fineSuite) fineApp() *fsm.App       { a, _ := s.state.App("app"); return a }
 
 func TestTasksOfAnExecutorThatIsGoneAreLost(t *testing.T) {
@@ -188,7 +188,7 @@ func TestAResultThatIsOnItsWayIsNotLostWithTheExecutor(t *testing.T) {
 	s.status(1, "1", mesos.TASK_FINISHED, withData("result"))
 	wantEqual(t, "data", string(s.ended(1, mesosutil.TaskFinished).Data), "result")
 	s.told("executors lost", lostTo, "s1: executor lost")
-	wantEqual(t, "held back", s.Fine.Status().HeldBack[ReasonLost], 1)
+	wantEqual(t, "held back", s.Status().HeldBack[ReasonLost], 1)
 }
 
 func TestAStatusThatSaysThatTheExecutorIsGone(t *testing.T) {
@@ -198,13 +198,13 @@ func TestAStatusThatSaysThatTheExecutorIsGone(t *testing.T) {
 	s.ended(1, mesosutil.TaskFailed)
 	s.run(2, "1")
 	s.run(3, "1")
-	if got := s.Fine.Status().AgentExecutors[0].First; got != 1 {
+	if got := s.Status().AgentExecutors[0].First; got != 1 {
 		t.Errorf("a task that fails takes the executor with it: %d", got)
 	}
 	s.status(2, "1", mesos.TASK_GONE, because(mesos.REASON_EXECUTOR_TERMINATED))
 	s.ended(2, mesosutil.TaskFailed)
 	s.ended(3, mesosutil.TaskLost)
-	eventually(t, "the end of the executor", func() bool { return len(s.Fine.Status().AgentExecutors) == 0 })
+	eventually(t, "the end of the executor", func() bool { return len(s.Status().AgentExecutors) == 0 })
 }
 
 func TestALaunchThatIsDroppedStartsNoExecutor(t *testing.T) {
@@ -256,7 +256,7 @@ func TestOffersThatNoTaskCanUseAreDeclined(t *testing.T) {
 		wantEqual(t, "refusal of "+o, s.refused(o), unset)
 	}
 	for reason, want := range map[Reason]uint64{ReasonConstraints: 1, ReasonCores: 1, ReasonMemory: 1, ReasonNoTask: 1} {
-		eventually(t, string(reason), func() bool { return s.Fine.Status().HeldBack[reason] == want })
+		eventually(t, string(reason), func() bool { return s.Status().HeldBack[reason] == want })
 	}
 }
 
@@ -264,8 +264,8 @@ func TestTheSettingsOfFineGrainedMode(t *testing.T) {
 	s := newFineSuite(t, nil)
 	wantEqual(t, "parallelism", s.DefaultParallelism(), 8)
 	wantEqual(t, "concurrent tasks", s.MaxNumConcurrentTasks(), 0)
-	wantEqual(t, "sufficient", s.Fine.SufficientResourcesRegistered(), true)
-	wantEqual(t, "application", s.Fine.ApplicationID(), "FW")
+	wantEqual(t, "sufficient", s.SufficientResourcesRegistered(), true)
+	wantEqual(t, "application", s.ApplicationID(), "FW")
 	set := fineSettings(t, Context{SparkHome: "/path"}, "spark.default.parallelism", "3", "spark.mesos.mesosExecutor.cores", "0.25")
 	wantEqual(t, "parallelism", set.DefaultParallelism, 3)
 	wantEqual(t, "cores", set.AgentExecutorCores, 0.25)
@@ -314,8 +314,8 @@ func TestNothingIsLaunchedThatAMemberWouldNotUnderstand(t *testing.T) {
 	s.give(TaskDescription{ID: 1, ExecutorID: "s1"})
 	s.offer(offerOf("1", execMem, 4))
 	wantEqual(t, "refusal", s.refused("o1"), unset)
-	eventually(t, "the problem", func() bool { return errors.Is(s.Fine.Status().Problem, ErrOldMember) })
-	wantEqual(t, "held back", s.Fine.Status().HeldBack[ReasonVersion], 1)
+	eventually(t, "the problem", func() bool { return errors.Is(s.Status().Problem, ErrOldMember) })
+	wantEqual(t, "held back", s.Status().HeldBack[ReasonVersion], 1)
 }
 
 // TestAnExecutorOfOtherSettingsIsReplaced: Mesos takes no task that describes its
@@ -331,7 +331,7 @@ func TestAnExecutorOfOtherSettingsIsReplaced(t *testing.T) {
 	s.restarted(func() { word = "new" })
 	s.offer(s.offerAgain("1", "o8"))
 	wantEqual(t, "refusal", s.refused("o8"), unset)
-	if err := s.Fine.Status().Problem; err == nil || !strings.Contains(err.Error(), "other settings") {
+	if err := s.Status().Problem; err == nil || !strings.Contains(err.Error(), "other settings") {
 		t.Errorf("%v", err)
 	}
 	s.status(1, "1", mesos.TASK_FINISHED)
@@ -347,25 +347,25 @@ func TestAnExecutorOfOtherSettingsIsReplaced(t *testing.T) {
 func (s *fineSuite) restarted(change func()) {
 	t := s.t
 	t.Helper()
-	s.Fine.Close()
+	s.Close()
 	change()
 	var err error
-	s.Fine, err = NewFine(s.Fine.cfg)
+	s.Fine, err = NewFine(s.cfg)
 	s.do(err)
-	t.Cleanup(s.Fine.Close)
+	t.Cleanup(s.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	s.do(s.Fine.Start(ctx))
-	eventually(t, "the subscription", func() bool { return s.Fine.Status().Subscribed })
+	s.do(s.Start(ctx))
+	eventually(t, "the subscription", func() bool { return s.Status().Subscribed })
 }
 
 func TestTheModesAreNotMixed(t *testing.T) {
 	s := newFineSuite(t, nil)
 	ctx := t.Context()
 	n, body := fsm.NumberRegisterApp, &fsmpb.RegisterApp{AppId: "other", Name: "n", Totals: []*fsm.ProfileTotal{{Total: 1}}}
-	_, err := s.Fine.resolve(ctx, n, body)
+	_, err := s.resolve(ctx, n, body)
 	s.do(err)
-	cfg := s.Fine.cfg
+	cfg := s.cfg
 	cfg.AppID, cfg.Scheduler = "other", s.tasks
 	f, err := NewFine(cfg)
 	s.do(err)
@@ -380,8 +380,8 @@ func TestTheEndOfAFineGrainedApplication(t *testing.T) {
 	s.run(1, "1")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	s.do(s.Fine.Stop(ctx))
-	st := s.Fine.Status()
+	s.do(s.Stop(ctx))
+	st := s.Status()
 	if st.Framework != fsm.FrameworkTornDown || st.Live != 0 || len(st.AgentExecutors) != 0 {
 		t.Errorf("%+v", st)
 	}
@@ -404,13 +404,13 @@ func TestOffersSayWhichExecutorsThereAre(t *testing.T) {
 	s.offer(o)
 	wantEqual(t, "refusal", s.refused("o2"), unset)
 	eventually(t, "SHUTDOWN", func() bool { return s.calls(func(m *fakeMesos) int { return len(m.shutdown) }) == 1 })
-	wantEqual(t, "held back", s.Fine.Status().HeldBack[ReasonUnknown], 1)
+	wantEqual(t, "held back", s.Status().HeldBack[ReasonUnknown], 1)
 }
 
 func TestARemovedFrameworkIsTold(t *testing.T) {
 	s := newFineSuite(t, nil)
 	s.run(1, "1")
-	s.do(s.Fine.frameworkEvent(t.Context(), &fsmpb.FrameworkEvent{Event: fsm.FrameworkRemove, Message: "gone"}))
+	s.do(s.frameworkEvent(t.Context(), &fsmpb.FrameworkEvent{Event: fsm.FrameworkRemove, Message: "gone"}))
 	s.told("errors", func(f *fakeTasks) []string { return f.errors }, "Mesos error: gone")
 	s.ended(1, mesosutil.TaskLost)
 }
@@ -427,7 +427,7 @@ func TestAResultThatNobodyHadIsWaitedFor(t *testing.T) {
 		s.run(1, "1")
 		finished := mesos.TASK_FINISHED
 		st := mesos.TaskStatus{TaskID: mesos.TaskID{Value: "1"}, AgentID: &mesos.AgentID{Value: "s1"}, State: &finished, UUID: []byte("u"), Data: []byte("result")}
-		_, err := s.Fine.propose(t.Context(), fsm.NumberRecordExecutorStatuses, &fsmpb.RecordExecutorStatuses{AppId: "app", Statuses: []*fsm.Status{statusOf(&st)}})
+		_, err := s.propose(t.Context(), fsm.NumberRecordExecutorStatuses, &fsmpb.RecordExecutorStatuses{AppId: "app", Statuses: []*fsm.Status{statusOf(&st)}})
 		s.do(err)
 		if again {
 			s.mesos.events <- mesosutil.EventUpdate{Status: st}
