@@ -62,7 +62,7 @@ func writeApps(w io.Writer, apps []api.AppStatus) {
 	for i := range apps {
 		a := &apps[i]
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\n", a.ID, a.State, a.Running, a.Live, wanted(a), a.Cores,
-			a.RegisteredAt.Local().Format(time.DateTime), a.Name)
+			a.RegisteredAt.Local().Format(time.DateTime), plain(a.Name))
 	}
 }
 
@@ -94,7 +94,7 @@ func newAppStatus() *cobra.Command {
 func writeApp(w io.Writer, a *api.AppStatus) {
 	row := func(name string, value any) {
 		if value != "" {
-			fmt.Fprintf(w, "%s\t%v\n", name, value)
+			fmt.Fprintf(w, "%s\t%s\n", name, plain(fmt.Sprint(value)))
 		}
 	}
 	row("id", a.ID)
@@ -139,7 +139,7 @@ func newAppExecutors() *cobra.Command {
 				fmt.Fprintln(w, "ID\tSTATE\tPROFILE\tHOST\tCORES\tMIB\tLAUNCHED\tENDED\tREASON")
 				for _, e := range list.Executors {
 					fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\t%s\n", e.ID, e.State, e.Profile, e.Host, e.Cores, e.MemMiB,
-						clock(&e.LaunchedAt), clock(e.EndedAt), e.Reason)
+						clock(&e.LaunchedAt), clock(e.EndedAt), plain(e.Reason))
 				}
 			})
 		})
@@ -157,7 +157,7 @@ func newAppEvents() *cobra.Command {
 				case err != nil:
 					return err
 				case asJSON:
-					if err := printJSON(os.Stdout, e); err != nil {
+					if err := printLine(os.Stdout, e); err != nil {
 						return err
 					}
 				default:
@@ -181,5 +181,5 @@ func appEventLine(e *api.AppEvent) string {
 	case e.App != nil:
 		what = fmt.Sprintf("%s  %s", e.App.ID, e.App.State)
 	}
-	return strings.TrimRight(fmt.Sprintf("%s  %-9s %-10s %s  %s", at, e.Type, e.Event, what, e.Reason), " ")
+	return strings.TrimRight(fmt.Sprintf("%s  %-9s %-10s %s  %s", at, e.Type, e.Event, what, plain(e.Reason)), " ")
 }

@@ -124,8 +124,8 @@ func TestApps(t *testing.T) {
 		"no number":            {"scale nightly many", exitUsage, []string{"a number from 0"}, ""},
 		"a negative number":    {"scale nightly -- -1", exitUsage, nil, ""},
 		"an unknown flag":      {"stop nightly --force", exitUsage, []string{"'--force'"}, ""},
-		"nothing to kill":      {"kill nightly", exitFailed, nil, ""},
-		"a verb there is none": {"restart nightly", exitFailed, nil, ""},
+		"nothing to kill":      {"kill nightly", exitUsage, nil, ""},
+		"a verb there is none": {"restart nightly", exitUsage, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"apps"}, strings.Fields(test.args)...)

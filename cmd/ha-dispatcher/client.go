@@ -27,7 +27,8 @@ type clientFlags struct {
 	json      bool
 }
 
-func (f *clientFlags) register(c *cobra.Command) {
+// registerServers adds the flags that say whom to ask, and how.
+func (f *clientFlags) registerServers(c *cobra.Command) {
 	def := []string{"127.0.0.1:7077", "127.0.0.1:7087", "127.0.0.1:7097"} // those of dev
 	if env := os.Getenv("HA_DISPATCHER_SERVERS"); env != "" {
 		def = strings.Split(env, ",")
@@ -39,7 +40,12 @@ func (f *clientFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.certFile, "cert", "", "certificate to authenticate with (PEM)")
 	fl.StringVar(&f.keyFile, "key", "", "its key")
 	fl.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long to go on trying")
-	fl.BoolVar(&f.json, "json", false, "print JSON, for programs")
+}
+
+// register adds the flags of a verb that can print its answer as JSON.
+func (f *clientFlags) register(c *cobra.Command) {
+	f.registerServers(c)
+	c.Flags().BoolVar(&f.json, "json", false, "print JSON, for programs")
 }
 
 func (f *clientFlags) client() (*client.Client, error) {
@@ -108,6 +114,9 @@ func printJSON(w io.Writer, v any) error {
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
+
+// printLine prints v as one line, for verbs that print one thing after another.
+func printLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
 
 func withClient(cf *clientFlags, do func(*client.Client) error) error {
 	c, err := cf.client()

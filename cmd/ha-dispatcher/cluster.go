@@ -12,6 +12,7 @@ import (
 
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/client"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest/api"
+	"github.com/ha-dispatcher/ha-dispatcher/fsm"
 )
 
 // newCluster is what operators do with the nodes.
@@ -87,7 +88,7 @@ func health(ctx context.Context, c *client.Client, asJSON bool) error {
 		return err
 	}
 	voters, well := 0, 0
-	var problems []string
+	problems := []string{} // a list in JSON, even without any
 	for _, n := range cl.Nodes {
 		if n.Voter {
 			voters++
@@ -119,7 +120,7 @@ func health(ctx context.Context, c *client.Client, asJSON bool) error {
 	switch {
 	case err != nil:
 		return err
-	case cl.Leader == "" || cl.Framework.ID == "":
+	case cl.Leader == "" || cl.Framework.ID == "" || cl.Framework.State == string(fsm.FrameworkRemoved):
 		return &exitError{exitUnavailable, errors.New("no submission is taken")}
 	case len(problems) > 0:
 		return &exitError{exitFailed, nil}

@@ -103,7 +103,7 @@ func newSnapshotSave() *cobra.Command {
 			})
 		},
 	}
-	cf.register(c)
+	cf.registerServers(c)
 	c.Flags().StringVar(&offline, "offline", "", "data directory of a stopped node to save from, instead of asking a server")
 	return c
 }
@@ -129,7 +129,7 @@ looks after it. Wants --yes.`,
 			return withClient(&cf, func(cl *client.Client) error { return cl.RestoreSnapshot(c.Context(), f) })
 		},
 	}
-	cf.register(c)
+	cf.registerServers(c)
 	c.Flags().BoolVar(&yes, "yes", false, "it is meant")
 	return c
 }

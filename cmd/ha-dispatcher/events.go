@@ -15,6 +15,7 @@ func newEvents() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "events",
 		Short: "Follow what happens, as it happens",
+		Long:  "Follows what happens, as it happens, until it is stopped. With --json each line is an object.",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !c.Flags().Changed("since") {
@@ -29,12 +30,12 @@ func newEvents() *cobra.Command {
 						return err
 					}
 					if cf.json {
-						if err := printJSON(os.Stdout, e); err != nil {
+						if err := printLine(os.Stdout, e); err != nil {
 							return err
 						}
 						continue
 					}
-					fmt.Printf("%s  %-9s %-10s %s  %s → %s  %s\n", e.At.Local().Format("15:04:05.000"), e.Type, e.Event, e.ID, e.From, e.To, e.Reason)
+					fmt.Printf("%s  %-9s %-10s %s  %s → %s  %s\n", e.At.Local().Format("15:04:05.000"), e.Type, e.Event, e.ID, e.From, e.To, plain(e.Reason))
 				}
 				return nil
 			})

@@ -15,6 +15,7 @@ func newKill() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "kill DRIVER-ID…",
 		Short: "End drivers, whatever they are doing",
+		Long:  "Ends drivers, whatever they are doing. With --json each driver that was killed is a line.",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return withClient(&cf, func(cl *client.Client) error {
@@ -26,7 +27,7 @@ func newKill() *cobra.Command {
 						continue
 					}
 					if cf.json {
-						errs = append(errs, printJSON(os.Stdout, reply))
+						errs = append(errs, printLine(os.Stdout, reply))
 					} else {
 						fmt.Printf("%s: %s\n", id, reply.Message)
 					}

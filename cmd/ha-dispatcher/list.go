@@ -21,6 +21,9 @@ func newList() *cobra.Command {
 		Short: "List drivers, the latest first",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Limit < 0 {
+				return usageError("--limit %d: a number from 0 is wanted", o.Limit)
+			}
 			return withClient(&cf, func(cl *client.Client) error { return list(c.Context(), cl, o, cf.json) })
 		},
 	}
@@ -36,7 +39,7 @@ func newList() *cobra.Command {
 
 func list(ctx context.Context, c *client.Client, o client.ListOptions, asJSON bool) error {
 	limit := o.Limit
-	o.Limit = min(max(limit, 0), 1000)
+	o.Limit = min(limit, 1000)
 	drivers := []api.Summary{}
 	for d, err := range c.Drivers(ctx, o) {
 		if err != nil {
@@ -52,7 +55,7 @@ func list(ctx context.Context, c *client.Client, o client.ListOptions, asJSON bo
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tSTATE\tSUBMITTED\tATTEMPTS\tAGENT\tNAME")
 	for _, d := range drivers {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", d.ID, d.State, d.SubmittedAt.Local().Format(time.DateTime), d.AttemptCount, d.AgentHost, d.Name)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", d.ID, d.State, d.SubmittedAt.Local().Format(time.DateTime), d.AttemptCount, d.AgentHost, plain(d.Name))
 	}
 	return w.Flush()
 }

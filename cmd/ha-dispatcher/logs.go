@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,7 +36,7 @@ func newLogs() *cobra.Command {
 			})
 		},
 	}
-	cf.register(c)
+	cf.registerServers(c)
 	fl := c.Flags()
 	fl.BoolVar(&f.stderr, "stderr", false, "print stderr instead of stdout")
 	fl.BoolVarP(&f.follow, "follow", "f", false, "go on until the driver has ended")
@@ -69,9 +70,9 @@ func logs(ctx context.Context, c *client.Client, id string, number int, name, me
 				}
 				continue
 			}
-			return &exitError{exitFailed, fmt.Errorf("%s is %s: no attempt of it was started", id, d.State)}
+			return noAttempt(d, number)
 		}
-		file := mesosutil.TaskFile{FrameworkID: cluster.Framework.ID, AgentID: a.AgentID, TaskID: a.TaskID, Name: name}
+		file := mesosutil.TaskFile{FrameworkID: frameworkOf(a, cluster.Framework.ID), AgentID: a.AgentID, TaskID: a.TaskID, Name: name}
 		if offset, err = box.Copy(ctx, os.Stdout, file, offset); err != nil && !follow {
 			return err
 		}
@@ -82,6 +83,22 @@ func logs(ctx context.Context, c *client.Client, id string, number int, name, me
 			return ctx.Err()
 		}
 	}
+}
+
+func noAttempt(d *api.Driver, number int) error {
+	if number < 0 || len(d.Attempts) == 0 {
+		return fmt.Errorf("%s is %s: no attempt of it was started", d.ID, d.State)
+	}
+	return fmt.Errorf("%s has no attempt %d; 'ha-dispatcher status %s' lists those that are known", d.ID, number, d.ID)
+}
+
+// frameworkOf is the framework that launched an attempt, which need not be the
+// present one: a driver registers with it and its own task id behind it.
+func frameworkOf(a *api.Attempt, present string) string {
+	if id, found := strings.CutSuffix(a.FrameworkID, "-"+a.TaskID); found {
+		return id
+	}
+	return present
 }
 
 func pickAttempt(d *api.Driver, number int) *api.Attempt {

@@ -92,6 +92,7 @@ Apache Mesos. Three nodes keep working when any one of them dies, without ZooKee
 		return &exitError{exitUsage, fmt.Errorf("%s\nSee '%s --help'", sparkFlagError(err), c.CommandPath())}
 	})
 	root.AddCommand(commands()...)
+	strictWords(root)
 	return root
 }
 

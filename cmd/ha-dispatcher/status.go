@@ -38,7 +38,7 @@ func newStatus() *cobra.Command {
 
 func printDriver(out io.Writer, d *api.Driver) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
+	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%s\n", name, plain(fmt.Sprint(value))) }
 	row("id", d.ID)
 	row("state", d.State)
 	if d.Reason != "" {
@@ -62,7 +62,7 @@ func printDriver(out io.Writer, d *api.Driver) error {
 	for _, a := range d.Attempts {
 		status := ""
 		if a.Status != nil {
-			status = a.Status.State + " " + a.Status.Message
+			status = a.Status.State + " " + plain(a.Status.Message)
 		}
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", a.Number, a.TaskID, a.AgentHost, clock(a.StartedAt), clock(a.EndedAt), status)
 	}

@@ -6,13 +6,13 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/client"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher/rest/api"
+	"github.com/ha-dispatcher/ha-dispatcher/internal/sparkconf"
 )
 
 func newSubmit() *cobra.Command {
@@ -49,23 +49,23 @@ carries a key, and the servers know it.
 				}
 			}
 			for _, kv := range f.conf {
-				k, v, found := strings.Cut(kv, "=")
-				if !found {
-					return usageError("--conf %s: KEY=VALUE is wanted", kv)
+				k, v, err := pair("--conf", kv, "KEY=VALUE")
+				if err != nil {
+					return err
 				}
 				r.SparkProperties[k] = v
 			}
 			for _, kv := range f.env {
-				k, v, found := strings.Cut(kv, "=")
-				if !found {
-					return usageError("--env %s: NAME=VALUE is wanted", kv)
+				k, v, err := pair("--env", kv, "NAME=VALUE")
+				if err != nil {
+					return err
 				}
-				set("spark.mesos.driverEnv."+k, v)
+				r.SparkProperties["spark.mesos.driverEnv."+k] = v
 			}
-			set("spark.app.name", firstOf(f.name, r.SparkProperties["spark.app.name"], f.class, f.command, r.AppResource))
+			set("spark.app.name", firstOf(f.name, r.SparkProperties["spark.app.name"], f.class, nameOfCommand(f.command), r.AppResource))
 			set("spark.driver.memory", f.memory)
 			set("spark.mesos.dispatcher.queue", f.queue)
-			if f.cores > 0 {
+			if c.Flags().Changed("cores") {
 				set("spark.driver.cores", strconv.FormatFloat(f.cores, 'f', -1, 64))
 			}
 			if f.supervise {
@@ -88,6 +88,15 @@ carries a key, and the servers know it.
 	fl.StringVar(&f.key, "idempotency-key", "", "key under which to ask again safely (default: a new one)")
 	fl.BoolVar(&f.wait, "wait", false, "wait until the driver has ended; exit code 1 unless it FINISHED")
 	return c
+}
+
+// nameOfCommand names a driver after its command. A name is shown everywhere,
+// so what looks like a secret stays out of it.
+func nameOfCommand(command string) string {
+	if sparkconf.RedactValue(sparkconf.DefaultRedaction, "", command) != command || sparkconf.RedactURL(command) != command {
+		return "command"
+	}
+	return command
 }
 
 func submit(ctx context.Context, cf *clientFlags, r api.CreateRequest, key string, wait bool) error {

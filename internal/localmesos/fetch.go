@@ -2,6 +2,7 @@ package localmesos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -32,12 +33,15 @@ func fetchAll(ctx context.Context, uris []mesos.CommandInfo_URI, sandbox string)
 	return nil
 }
 
-// redacted hides the password of a URL.
+// redacted is a URI without its password and its query, where tokens and
+// signatures are: the message goes to the framework, and into its logs.
 func redacted(uri string) string {
-	if u, err := url.Parse(uri); err == nil {
-		return u.Redacted()
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "a malformed URI"
 	}
-	return uri
+	u.RawQuery, u.Fragment = "", ""
+	return u.Redacted()
 }
 
 func fetch(ctx context.Context, uri *mesos.CommandInfo_URI, root *os.Root) error {
@@ -114,11 +118,14 @@ func openLocal(p string) (io.ReadCloser, error) {
 func openHTTP(ctx context.Context, value string) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, value, nil)
 	if err != nil {
-		return nil, err
+		return nil, errors.New("this is no URL") // err repeats it, with its secrets
 	}
 	// A transport of its own leaves no idle connection behind.
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if failed := (*url.Error)(nil); errors.As(err, &failed) {
+		return nil, failed.Err // without the URL
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -118,6 +118,9 @@ func TestFetch(t *testing.T) {
 		{name: "not extracted", uri: mesos.CommandInfo_URI{Value: dir + "/a.tar", Extract: &no}, command: "ls", stdout: "a.tar\nstderr\nstdout\n"},
 		{name: "missing", uri: mesos.CommandInfo_URI{Value: dir + "/nothing"}, failure: "no such file"},
 		{name: "missing on the server", uri: mesos.CommandInfo_URI{Value: files.URL + "/nothing"}, failure: "the server answered 404"},
+		{name: "secrets in the URI", uri: mesos.CommandInfo_URI{Value: strings.Replace(files.URL, "://", "://u:hush@", 1) + "/nothing?token=hush"}, failure: "/nothing': the server answered 404"},
+		{name: "secrets in the URI of no server", uri: mesos.CommandInfo_URI{Value: "http://u:hush@127.0.0.1:1/nothing?token=hush"}, failure: "/nothing': dial tcp"},
+		{name: "secrets in a malformed URI", uri: mesos.CommandInfo_URI{Value: "http://u:hush@127.0.0.1:1/%zz?token=hush"}, failure: "a malformed URI"},
 		{name: "directory", uri: mesos.CommandInfo_URI{Value: dir}, failure: "not a regular file"},
 		{name: "relative", uri: mesos.CommandInfo_URI{Value: "plain.txt"}, failure: "must be absolute"},
 		{name: "other scheme", uri: mesos.CommandInfo_URI{Value: "hdfs://nn/x"}, failure: `not "hdfs"`},
@@ -135,6 +138,9 @@ func TestFetch(t *testing.T) {
 			f.launch(task)
 			if c.failure != "" {
 				s := f.until("t", mesos.TASK_FAILED)
+				if strings.Contains(s.GetMessage(), "hush") {
+					t.Errorf("a secret in message %q", s.GetMessage())
+				}
 				if !strings.HasPrefix(s.GetMessage(), "Failed to launch container: Failed to fetch all URIs") || !strings.Contains(s.GetMessage(), c.failure) {
 					t.Errorf("message %q, want %q", s.GetMessage(), c.failure)
 				}

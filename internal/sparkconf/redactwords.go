@@ -1,13 +1,12 @@
 package sparkconf
 
 import (
-	"net/url"
 	"regexp"
 	"strings"
 )
 
 // RedactWords hides secrets in a command line: the value of key=value, -Dkey=value
-// and --key=value, the word behind an option --key, and the password in a URL.
+// and --key=value, the word behind an option --key, and what RedactURL hides.
 // A word that is secret by itself is hidden whole.
 func RedactWords(pattern *regexp.Regexp, words []string) []string {
 	out := make([]string, 0, len(words))
@@ -31,19 +30,25 @@ func RedactWords(pattern *regexp.Regexp, words []string) []string {
 	return out
 }
 
-// RedactURL hides the password of a URL that carries one.
+// urlPassword is the user and password of a URL anywhere in a text, urlSignature
+// a parameter of its query that lets in whoever has it, as of links that are
+// signed in advance (S3, GCS, Azure).
+var (
+	urlPassword  = regexp.MustCompile(`://[^\s/?#@:,"']*:[^\s/?#]*@`)
+	urlSignature = regexp.MustCompile(`(?i)([?&](?:sig|key|auth|[\w.-]*(?:signature|credential|secret|password|token|api[_-]?key|access[._-]?key)[\w.-]*)=)[^\s&#,;"']+`)
+)
+
+// RedactURL hides the passwords and the signatures of all URLs in text, which
+// may be one URL, a list, a command or a message.
 func RedactURL(text string) string {
-	if !strings.Contains(text, "://") || !strings.Contains(text, "@") {
+	if !strings.Contains(text, "://") {
 		return text
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.User == nil {
-		return text
+	if strings.Contains(text, "@") {
+		text = urlPassword.ReplaceAllLiteralString(text, "://"+RedactedText+"@")
 	}
-	if _, set := u.User.Password(); !set {
-		return text
+	if strings.Contains(text, "?") {
+		text = urlSignature.ReplaceAllString(text, "${1}"+RedactedText)
 	}
-	u.User = nil
-	scheme, rest, _ := strings.Cut(u.String(), "://")
-	return scheme + "://" + RedactedText + "@" + rest
+	return text
 }
