@@ -41,7 +41,8 @@ func New(cfg Config) (*Coarse, error) {
 
 // Start registers the application, in the log and then, through whichever node
 // leads, with Mesos, and returns when that is done. It must be called on every
-// node; ctx bounds the waiting only. After an error, Close.
+// node, and waits until it was on the one that leads: nodes of one process have to
+// be started side by side. ctx bounds the waiting only. After an error, Close.
 //
 // Errors: ErrStopped, ErrFrameworkRemoved, those of the log, that of ctx, with the
 // reason why Mesos was not reached where it is known.

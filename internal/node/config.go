@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/ha-dispatcher/ha-dispatcher/backend/host"
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
@@ -105,6 +106,7 @@ func (c *Config) complete() error {
 	c.Logger = c.Logger.With("node", c.ID)
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
+		c.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	if c.StopWait == 0 {
 		c.StopWait = 10 * time.Second

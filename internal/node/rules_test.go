@@ -234,6 +234,16 @@ func tokens(t *testing.T) string {
 	return path
 }
 
+// A node that runs out of files or memory has to be seen from outside.
+func TestMetricsTellOfTheProcess(t *testing.T) {
+	_, body := get(t, start(t, single(t)).WebURL()+"/metrics")
+	for _, name := range []string{"go_goroutines", "process_open_fds", "process_max_fds", "process_resident_memory_bytes"} {
+		if !strings.Contains(body, "\n"+name+" ") {
+			t.Errorf("no %s at /metrics", name)
+		}
+	}
+}
+
 // What the pages' port shows is for those who may read from the REST port;
 // whether the node is well, anybody may ask.
 func TestPagesAreForThoseWhoMayRead(t *testing.T) {
