@@ -74,9 +74,9 @@ type Reject struct {
 // first agent with room. A driver that finds no room does not block the ones
 // behind it, and does not starve behind them either: see Hold. With d drivers, a
 // agents and s different needs the cost is O(d + s·a + launches·log a), and
-// O(a·log a) for each new hold.
+// O(a·log a) for new holds, however many.
 func Decide(s Situation) Plan {
-	d := decision{Situation: s, pool: newPool(s.Offers), unholdable: make(map[string]bool)}
+	d := decision{Situation: s, pool: newPool(s.Offers), holdOrders: make(holdOrders)}
 	d.holds = newHolds(&d.Situation, len(d.pool.agents))
 	d.pool.reserve(d.holds.byAgent)
 	due := d.dueRetries()
@@ -110,7 +110,8 @@ type decision struct {
 	wake  int64
 
 	inUse      map[string]room // see ours
-	unholdable map[string]bool // shapes that no agent can be held for
+	holdOrders holdOrders
+	sorted     int // orders with an agent in them
 }
 
 func (d *decision) nowMs() int64 { return d.Now.UnixMilli() }
@@ -201,14 +202,23 @@ func (d *decision) held(dr *fsm.Driver, need *Need) *agent {
 
 // hold holds an agent for a driver that has waited for long.
 func (d *decision) hold(dr *fsm.Driver, need *Need) {
-	if d.unholdable[need.Shape] || !d.holds.open(&d.Situation, dr) {
+	if !d.holds.open(&d.Situation, dr) {
 		return
 	}
-	a := d.pool.nth(d.holds.failed[dr.ID], need, d.ours())
+	order := d.holdOrders[need.Shape]
+	switch {
+	case order != nil:
+	case d.sorted == needsHeldPerPlan:
+		return
+	default:
+		order = d.pool.newHoldOrder(need, d.ours())
+		d.holdOrders[need.Shape] = order
+		if order.Len() > 0 {
+			d.sorted++
+		}
+	}
+	a := nth(d.holds.failed[dr.ID], order)
 	if a == nil {
-		// While a plan is made agents only drop out, so the next driver of this
-		// shape need not ask. There may be thousands.
-		d.unholdable[need.Shape] = true
 		return
 	}
 	d.holds.add(&d.Situation, dr, a.id)

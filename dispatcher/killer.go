@@ -18,13 +18,12 @@ type killer struct {
 	poke chan struct{}
 
 	mu      sync.Mutex
-	pending map[string]*kill // by task id
+	pending *dueQueue[kill] // with a due time of zero: never sent yet
 	rescan  bool
 }
 
 type kill struct {
 	agentID string
-	due     time.Time
 	wait    time.Duration
 	stray   bool
 	tries   int
@@ -35,16 +34,14 @@ type kill struct {
 const strayTries = 8
 
 func newKiller(s *session) *killer {
-	return &killer{session: s, poke: make(chan struct{}, 1), pending: make(map[string]*kill), rescan: true}
+	return &killer{session: s, poke: make(chan struct{}, 1), pending: newDueQueue[kill](), rescan: true}
 }
 
 // start begins afresh with a new subscription.
 func (k *killer) start() {
 	k.mu.Lock()
 	k.rescan = true
-	for _, p := range k.pending {
-		p.due, p.wait = time.Time{}, k.cfg.KillAgain
-	}
+	k.pending.moveAll(time.Time{}, func(p *kill) { p.wait = k.cfg.KillAgain })
 	k.mu.Unlock()
 	k.wakeUp()
 }
@@ -52,8 +49,8 @@ func (k *killer) start() {
 // stray kills a task that must not run.
 func (k *killer) stray(task, agentID string) {
 	k.mu.Lock()
-	if k.pending[task] == nil {
-		k.pending[task] = &kill{agentID: agentID, wait: k.cfg.KillAgain, stray: true}
+	if k.pending.get(task) == nil {
+		k.pending.put(task, time.Time{}, kill{agentID: agentID, wait: k.cfg.KillAgain, stray: true})
 	}
 	k.mu.Unlock()
 	k.logger.Warn("killing a task that is not the current attempt of its driver", "task", task, "agent", agentID)
@@ -64,8 +61,8 @@ func (k *killer) stray(task, agentID string) {
 func (k *killer) settled(task string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if p := k.pending[task]; p != nil && p.stray {
-		delete(k.pending, task)
+	if p := k.pending.get(task); p != nil && p.value.stray {
+		k.pending.drop(task)
 	}
 }
 
@@ -114,8 +111,13 @@ func (k *killer) look(changes []fsm.Change) {
 		})
 	}
 	for i := range changes {
-		if changes[i].Driver != nil {
-			k.add(changes[i].Driver)
+		c := &changes[i]
+		if c.Driver == nil {
+			continue
+		}
+		k.add(c.Driver)
+		if p := k.pending.get(c.TaskID); p != nil && k.over(c.TaskID, &p.value) {
+			k.pending.drop(c.TaskID)
 		}
 	}
 }
@@ -123,39 +125,15 @@ func (k *killer) look(changes []fsm.Change) {
 // add notes a driver that is to be killed.
 func (k *killer) add(d *fsm.Driver) {
 	a := d.Current()
-	if d.State != fsm.DriverKilling || a == nil || k.pending[a.TaskID] != nil {
+	if d.State != fsm.DriverKilling || a == nil || k.pending.get(a.TaskID) != nil {
 		return
 	}
-	p := &kill{agentID: a.AgentID, wait: k.cfg.KillAgain}
-	k.pending[a.TaskID] = p
+	k.pending.put(a.TaskID, time.Time{}, kill{agentID: a.AgentID, wait: k.cfg.KillAgain})
 }
 
 // send sends what is due and forgets what is over.
 func (k *killer) send(ctx context.Context) error {
-	now := k.cfg.Clock()
-	type order struct {
-		task string
-		kill
-	}
-	var due []order
-	k.mu.Lock()
-	for task, p := range k.pending {
-		switch {
-		case k.over(task, p):
-			delete(k.pending, task)
-		case p.due.After(now):
-		case k.reconciler.underWay(task):
-			// A KILL that overtakes its ACCEPT kills nothing, and the driver would
-			// count as killed while its task starts.
-			p.due = now.Add(k.cfg.KillAgain)
-		default:
-			p.due = now.Add(p.wait)
-			p.wait = min(2*p.wait, 32*k.cfg.KillAgain)
-			p.tries++
-			due = append(due, order{task, *p})
-		}
-	}
-	k.mu.Unlock()
+	due := k.takeDue()
 	if len(due) == 0 {
 		return nil
 	}
@@ -176,6 +154,33 @@ func (k *killer) send(ctx context.Context) error {
 	return nil
 }
 
+// killCall is a KILL that is to be sent.
+type killCall struct{ task, agentID string }
+
+// takeDue is what is to be sent now. Each of it falls due again.
+func (k *killer) takeDue() (due []killCall) {
+	now := k.cfg.Clock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, e := range k.pending.take(now) {
+		p := e.value
+		switch {
+		case k.over(e.task, &p):
+		case k.reconciler.underWay(e.task):
+			// A KILL that overtakes its ACCEPT kills nothing, and the driver would
+			// count as killed while its task starts.
+			k.pending.put(e.task, now.Add(k.cfg.KillAgain), p)
+		default:
+			again := now.Add(p.wait)
+			p.wait = min(2*p.wait, 32*k.cfg.KillAgain)
+			p.tries++
+			k.pending.put(e.task, again, p)
+			due = append(due, killCall{e.task, p.agentID})
+		}
+	}
+	return due
+}
+
 // over tells whether a kill has nothing left to do. Callers hold mu.
 func (k *killer) over(task string, p *kill) bool {
 	if p.stray {
@@ -188,10 +193,9 @@ func (k *killer) over(task string, p *kill) bool {
 func (k *killer) untilDue() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	wait := time.Hour
-	now := k.cfg.Clock()
-	for _, p := range k.pending {
-		wait = min(wait, max(p.due.Sub(now), 0))
+	due, some := k.pending.first()
+	if !some {
+		return time.Hour
 	}
-	return wait
+	return min(max(due.Sub(k.cfg.Clock()), 0), time.Hour)
 }

@@ -1,9 +1,6 @@
 package dispatcher
 
 import (
-	"cmp"
-	"slices"
-
 	mesos "github.com/mesos/mesos-go/api/v1/lib"
 
 	"github.com/ha-dispatcher/ha-dispatcher/mesosutil"
@@ -107,51 +104,6 @@ func (p *pool) update(a *agent) {
 	for i /= 2; i > 0; i /= 2 {
 		p.tree[i] = larger(p.tree[2*i], p.tree[2*i+1])
 	}
-}
-
-// nth is the agent to be held for a need after n holds that did not help: the
-// one that comes n-th closest to meeting it, and the closest again when all had
-// their turn. Agents that meet it as soon as our own drivers there end come
-// first, those with most of it free ahead; others may never come free. Agents
-// that are held, or used by this plan, or do not meet the constraints are left
-// out; nil when none is left.
-func (p *pool) nth(n int, need *Need, ours map[string]room) *agent {
-	type candidate struct {
-		*agent
-		one   bool // large enough one day
-		share float64
-	}
-	var all []candidate
-	for _, a := range p.agents {
-		if a.reserved || len(a.launches) > 0 || need.GPUs > 0 && a.gpus == 0 || !need.Constraints.Match(a.attributes) {
-			continue
-		}
-		used := ours[a.id]
-		one := room{a.cpus + used.cpus, a.mem + used.mem, a.gpus}.holds(need)
-		all = append(all, candidate{a, one, room{a.cpus, a.mem, a.gpus}.share(need)})
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(all, func(a, b candidate) int {
-		if a.one != b.one {
-			if a.one {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(b.share, a.share)
-	})
-	return all[n%len(all)].agent
-}
-
-// share is the part of the need that is there, of the scarcest resource.
-func (r room) share(n *Need) float64 {
-	s := min(r.cpus/max(n.CPUs, epsilon), r.mem/max(n.MemMiB, epsilon))
-	if n.GPUs > 0 {
-		s = min(s, r.gpus/n.GPUs)
-	}
-	return s
 }
 
 // find is the first agent that can meet the need, or nil. What an agent has left

@@ -28,24 +28,22 @@ type reconciler struct {
 
 	mu       sync.Mutex
 	running  bool
-	open     map[string]*question // by task id
-	onTheWay map[string]bool      // intents whose ACCEPT is under way
-	next     time.Time            // nothing is due before
-	round    time.Time            // the next round over all tasks
-	implicit bool                 // the implicit question is still to be asked
+	open     *dueQueue[question]
+	onTheWay map[string]bool // intents whose ACCEPT is under way
+	round    time.Time       // the next round over all tasks
+	implicit time.Time       // when the implicit question is to be asked; zero: it was
 }
 
 // question is about one task and open until a status of it comes.
 type question struct {
 	agentID string
-	due     time.Time
 	wait    time.Duration // until it is asked again
 }
 
 func newReconciler(s *session) *reconciler {
 	return &reconciler{
 		session: s, poke: make(chan struct{}, 1),
-		open: make(map[string]*question), onTheWay: make(map[string]bool),
+		open: newDueQueue[question](), onTheWay: make(map[string]bool),
 	}
 }
 
@@ -93,7 +91,7 @@ func (r *reconciler) underWay(task string) bool {
 func (r *reconciler) heard(task string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.open, task)
+	r.open.drop(task)
 }
 
 func (r *reconciler) wakeUp() {
@@ -106,31 +104,33 @@ func (r *reconciler) wakeUp() {
 // begin starts a round over all active drivers. Callers hold mu.
 func (r *reconciler) begin() {
 	now := r.cfg.Clock()
-	r.open = make(map[string]*question)
+	r.open = newDueQueue[question]()
 	r.state.View().Active(func(d *fsm.Driver) bool {
 		if a := d.Current(); a != nil {
-			r.open[a.TaskID] = &question{a.AgentID, now, r.cfg.ReconcileAgain}
+			r.open.put(a.TaskID, now, question{a.AgentID, r.cfg.ReconcileAgain})
 		}
 		return true
 	})
-	r.next, r.round, r.implicit = now, now.Add(r.cfg.ReconcileEvery), true
+	r.round, r.implicit = now.Add(r.cfg.ReconcileEvery), now
 }
 
-// look notes the launches in changes of the state.
+// look notes the launches in changes of the state, and forgets what is over.
 func (r *reconciler) look(changes []fsm.Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	due := r.cfg.Clock().Add(r.cfg.LaunchQuiet)
 	for i := range changes {
 		c := &changes[i]
-		if c.Driver == nil || c.Driver.State != fsm.DriverLaunching || c.Event != fsm.EventLaunch {
-			continue
+		switch {
+		case c.Driver == nil:
+		case !c.Driver.State.Active():
+			if !r.isCurrent(c.TaskID) { // the change may be of before this round
+				r.open.drop(c.TaskID)
+			}
+		case c.Driver.State != fsm.DriverLaunching || c.Event != fsm.EventLaunch:
+		case r.open.get(c.TaskID) == nil: // a round that began in between asks at once
+			r.open.put(c.TaskID, due, question{c.Driver.Current().AgentID, r.cfg.ReconcileAgain})
 		}
-		if r.open[c.TaskID] != nil {
-			continue // a round that began in between asks at once
-		}
-		r.open[c.TaskID] = &question{c.Driver.Current().AgentID, due, r.cfg.ReconcileAgain}
-		r.next = earlier(r.next, due)
 	}
 }
 
@@ -174,46 +174,53 @@ func (r *reconciler) ask(ctx context.Context) time.Duration {
 	}
 	if implicit {
 		if err := r.mesos.Reconcile(ctx, nil); err != nil {
-			wait = r.cfg.ReconcileAgain
+			again := r.cfg.ReconcileAgain
 			r.mu.Lock()
-			r.implicit, r.next = true, r.cfg.Clock().Add(wait)
+			r.implicit = r.cfg.Clock().Add(again)
 			r.mu.Unlock()
+			wait = min(wait, again)
 		}
 	}
 	return wait
 }
 
+// questions are what is due, and how long nothing else will be.
 func (r *reconciler) questions() (explicit []mesosutil.DriverTask, implicit bool, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.cfg.Clock()
-	switch {
-	case !r.running:
+	if !r.running {
 		return nil, false, time.Hour
-	case !now.Before(r.round):
+	}
+	now := r.cfg.Clock()
+	if !now.Before(r.round) {
 		r.begin()
-	case now.Before(r.next):
-		return nil, false, r.next.Sub(now)
 	}
-	r.next = r.round
-	for task, q := range r.open {
+	for _, e := range r.open.take(now) {
+		q := e.value
 		switch {
-		case !r.isCurrent(task):
-			delete(r.open, task)
-			continue
-		case q.due.After(now):
-		case r.onTheWay[task]:
-			q.due = now.Add(r.cfg.ReconcileAgain)
+		case !r.isCurrent(e.task):
+		case r.onTheWay[e.task]:
+			r.open.put(e.task, now.Add(r.cfg.ReconcileAgain), q)
 		default:
-			explicit = append(explicit, mesosutil.DriverTask{TaskID: task, AgentID: q.agentID})
-			q.due = now.Add(q.wait)
+			explicit = append(explicit, mesosutil.DriverTask{TaskID: e.task, AgentID: q.agentID})
+			again := now.Add(q.wait)
 			q.wait = min(2*q.wait, 64*r.cfg.ReconcileAgain)
+			r.open.put(e.task, again, q)
 		}
-		r.next = earlier(r.next, q.due)
 	}
-	implicit, r.implicit = r.implicit, false
+	next := r.round
+	if due, some := r.open.first(); some {
+		next = earlier(next, due)
+	}
+	switch {
+	case r.implicit.IsZero():
+	case r.implicit.After(now):
+		next = earlier(next, r.implicit)
+	default:
+		implicit, r.implicit = true, time.Time{}
+	}
 	r.m.reconciled(len(explicit))
-	return explicit, implicit, r.next.Sub(now)
+	return explicit, implicit, next.Sub(now)
 }
 
 // isCurrent tells whether the task is the attempt of an active driver.
