@@ -1,8 +1,10 @@
 package rest
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/ha-dispatcher/ha-dispatcher/dispatcher"
@@ -10,8 +12,9 @@ import (
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
 )
 
-// scanBudget is how many drivers one request for a list looks at. With a filter
-// that few of them pass, the page ends early and the cursor leads on.
+// scanBudget is how many drivers one request for a list looks at, or twice as many
+// where it asks for those that are not over. With a filter that few of them pass,
+// the page ends early and the cursor leads on.
 const scanBudget = 50_000
 
 // listDrivers answers GET /v1/drivers.
@@ -33,11 +36,12 @@ func (x *exchange) listDrivers() {
 		x.failWith(err)
 		return
 	}
-	x.replyJSON(query.page(v))
+	x.replyJSON(query.page(v, scanBudget))
 }
 
-// page collects one page, the latest driver first.
-func (q *listQuery) page(v *fsm.View) api.DriverList {
+// page collects one page, the latest driver first, for which it looks at budget
+// drivers, see scanBudget.
+func (q *listQuery) page(v *fsm.View, budget int) api.DriverList {
 	c := v.Counts()
 	list := api.DriverList{
 		Drivers: []api.Summary{}, Index: v.Index(), Change: v.NextChange() - 1,
@@ -46,11 +50,28 @@ func (q *listQuery) page(v *fsm.View) api.DriverList {
 	if q.exhausted {
 		return list
 	}
+	parts, alive := q.alive(v)
+	if parts == nil || alive > budget {
+		q.scan(v, &list, budget)
+		return list
+	}
+	// The latest drivers are likely to be alive, and then this is the shortest way.
+	if alive > 0 && q.scan(v, &list, alive) {
+		return list
+	}
+	q.gather(parts, &list)
+	return list
+}
+
+// scan looks at drivers from the latest on. It is false if the page ended because
+// it had looked at so many.
+func (q *listQuery) scan(v *fsm.View, list *api.DriverList, budget int) (whole bool) {
+	whole = true
 	looked := 0
 	var last uint64
 	v.Before(q.before, func(d *fsm.Driver) bool {
-		if len(list.Drivers) == q.limit || looked == scanBudget {
-			list.NextCursor = encodeCursor(last)
+		if full := len(list.Drivers) == q.limit; full || looked == budget {
+			list.NextCursor, whole = encodeCursor(last), full
 			return false
 		}
 		looked++
@@ -60,7 +81,61 @@ func (q *listQuery) page(v *fsm.View) api.DriverList {
 		}
 		return true
 	})
-	return list
+	return whole
+}
+
+// drivers visits some drivers in any order until visit returns false.
+type drivers func(visit func(*fsm.Driver) bool)
+
+// alive are the indexes that hold all drivers of the states asked for, and how
+// many they hold; nil where states are asked for that no such index has.
+func (q *listQuery) alive(v *fsm.View) (parts []drivers, n int) {
+	c := v.Counts()
+	var active bool
+	for _, s := range slices.Compact(slices.Sorted(slices.Values(q.states))) {
+		switch state := fsm.DriverState(s); {
+		case state == fsm.DriverQueued:
+			parts, n = append(parts, v.Waiting), n+c.Waiting
+		case state == fsm.DriverRetrying:
+			parts, n = append(parts, v.Retrying), n+c.Retrying
+		case !state.Active():
+			return nil, 0
+		case !active:
+			active = true
+			parts, n = append(parts, v.Active), n+c.Active
+		}
+	}
+	return parts, n
+}
+
+// gather makes the page of what the indexes hold: drivers that are not over may
+// be as old as the log and lie behind 100,000 that are.
+func (q *listQuery) gather(parts []drivers, list *api.DriverList) {
+	most := q.limit + 1 // one more tells that there is another page
+	var found []*fsm.Driver
+	cut := func() {
+		slices.SortFunc(found, func(a, b *fsm.Driver) int { return cmp.Compare(b.Seq, a.Seq) })
+		found = found[:min(len(found), most)]
+	}
+	for _, part := range parts {
+		part(func(d *fsm.Driver) bool {
+			if (q.before == 0 || d.Seq < q.before) && q.matches(d) {
+				if found = append(found, d); len(found) >= 2*most {
+					cut()
+				}
+			}
+			return true
+		})
+	}
+	cut()
+	list.Drivers, list.NextCursor = []api.Summary{}, ""
+	if len(found) == most {
+		found = found[:q.limit]
+		list.NextCursor = encodeCursor(found[q.limit-1].Seq)
+	}
+	for _, d := range found {
+		list.Drivers = append(list.Drivers, summary(d))
+	}
 }
 
 // getDriver answers GET /v1/drivers/{id}.

@@ -115,18 +115,6 @@ func TestPagesCoverEachDriverOnceWhileOthersComeAndGo(t *testing.T) {
 	}
 }
 
-func TestAPageEndsWhereItsScanBudgetDoes(t *testing.T) {
-	q := &listQuery{limit: 1, name: "none"}
-	n := newNode()
-	for range 3 {
-		n.submitNamed("x", "")
-	}
-	q.before = 2 // only the first driver is left
-	if l := q.page(n.state.View()); len(l.Drivers) != 0 || l.NextCursor != "" {
-		t.Errorf("page %+v", l)
-	}
-}
-
 func TestADriverIsShownWithAllItsAttempts(t *testing.T) {
 	n := newNode()
 	id := n.apply("", fsm.NumberSubmitDriver, &fsmpb.SubmitDriver{
