@@ -102,6 +102,33 @@ func BenchmarkView(b *testing.B) {
 	}
 }
 
+// A reset ends all active drivers in one entry, during which nothing else is
+// applied.
+func BenchmarkResetFramework(b *testing.B) {
+	for _, active := range []int{200, 2_000, 20_000} {
+		b.Run(fmt.Sprint(active), func(b *testing.B) {
+			n := crowd(b, 2*active)
+			n.ok(NumberFrameworkEvent, &fsmpb.FrameworkEvent{Event: FrameworkRemove, FrameworkId: "fw"})
+			entry, err := Encode(NumberFrameworkEvent, n.stamp(), &fsmpb.FrameworkEvent{Event: FrameworkReset})
+			if err != nil {
+				b.Fatal(err)
+			}
+			trees, scalars := n.s.t, n.s.s
+			for b.Loop() {
+				b.StopTimer()
+				n.s.t, n.s.s = trees.copy(), scalars
+				n.s.feed.restart(scalars.nextChange)
+				b.StartTimer()
+				n.s.Apply(n.index+1, entry)
+			}
+			if c := n.s.Counts(); c.Active != 0 {
+				b.Fatalf("%d are active", c.Active)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(active), "ns/driver")
+		})
+	}
+}
+
 func BenchmarkSnapshot(b *testing.B) {
 	n := crowd(b, 10_000)
 	for b.Loop() {

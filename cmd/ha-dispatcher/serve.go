@@ -36,6 +36,8 @@ type serveFlags struct {
 	nodeID, dataDir           string
 	raftAddr, raftAdvertise   string
 	peers, profile            string
+	snapshotEntries           uint64
+	snapshotInterval          time.Duration
 	raftCert, raftKey, raftCA string
 	publicHost                string
 	restCert, restKey, restCA string
@@ -106,6 +108,8 @@ func (f *serveFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.raftAdvertise, "raft-advertise", "", "address that the other nodes dial, where it differs from --raft-addr")
 	fl.StringVar(&f.peers, "peers", "", "all nodes at the first start, equal on each: id=raftaddr[=restaddr],…; none: wait to be joined")
 	fl.StringVar(&f.profile, "profile", "lan", "timers between nodes: lan or wan; equal on all nodes")
+	fl.Uint64Var(&f.snapshotEntries, "snapshot-entries", 8192, "log entries after which this node writes a snapshot of its state")
+	fl.DurationVar(&f.snapshotInterval, "snapshot-interval", 30*time.Second, "how often that is looked at, at least 1s; in fact up to twice as long")
 	fl.StringVar(&f.raftCert, "raft-cert", "", "certificate of this node for the other nodes (PEM)")
 	fl.StringVar(&f.raftKey, "raft-key", "", "its key")
 	fl.StringVar(&f.raftCA, "raft-ca", "", "CA that the other nodes' certificates must come from")
@@ -209,6 +213,10 @@ func (f *serveFlags) replication(cfg *node.Config, host string) (err error) {
 	if cfg.Profile, err = raftstore.ParseProfile(f.profile); err != nil {
 		return usageError("%v", err)
 	}
+	if f.snapshotEntries < 1 || f.snapshotInterval < time.Second {
+		return usageError("--snapshot-entries must be at least 1, and --snapshot-interval at least 1s")
+	}
+	cfg.SnapshotEntries, cfg.SnapshotInterval = f.snapshotEntries, f.snapshotInterval
 	if cfg.Peers, err = parsePeers(f.peers); err != nil {
 		return err
 	}

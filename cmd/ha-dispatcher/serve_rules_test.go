@@ -74,6 +74,8 @@ func TestCommandLineErrors(t *testing.T) {
 		"a port that is no number":              {[]string{"--port", "x"}, []string{`"x"`, "--port", usage}},
 		"a port beyond the last":                {[]string{"--master", "mesos://m:1", "--webui-port", "65536"}, []string{"--webui-port 65536"}},
 		"no room for the port of the nodes":     {[]string{"--master", "mesos://m:1", "--port", "65500"}, []string{"--raft-addr"}},
+		"a snapshot after no entry":             {[]string{"--master", "mesos://m:1", "--snapshot-entries", "0"}, []string{"--snapshot-entries must be at least 1"}},
+		"snapshots without a pause":             {[]string{"--master", "mesos://m:1", "--snapshot-interval", "1ms"}, []string{"--snapshot-interval at least 1s"}},
 		"a host with a port":                    {[]string{"--master", "mesos://m:1", "--host", "h:1"}, []string{"a bare host is wanted"}},
 		"an IPv6 address without brackets":      {[]string{"--master", "mesos://m:1", "--host", "::1"}, []string{"an IPv6 address in brackets"}},
 		"an IPv6 address with a port":           {[]string{"--master", "mesos://m:1", "--host", "[::1]:80"}, []string{"a bare host is wanted"}},

@@ -54,3 +54,44 @@ func TestResidentOfThisProcess(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// Only snapshots that began and ended while somebody looked are counted.
+func TestSnapshotsWithinALoadAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, "snapshots", name) }
+	seen := &snapshotsSeen{known: make(map[string]snapshotSeen)}
+	now := time.Time{}
+	look := func() {
+		t.Helper()
+		if err := seen.look(path(""), true, now); err != nil {
+			t.Fatal(err)
+		}
+		now = time.Unix(now.Unix()+1, 0)
+	}
+	look() // there is no directory yet
+	now = time.Time{}
+	for _, name := range []string{"old", "begun.tmp"} {
+		if err := os.MkdirAll(path(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	now = time.Unix(100, 0)
+	for _, name := range []string{"whole.tmp", "quick", "late.tmp"} {
+		if err := os.Mkdir(path(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	look()
+	for _, name := range []string{"begun", "whole"} {
+		if err := os.Rename(path(name+".tmp"), path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	look()
+	if seen.all != 2 || seen.leader != 2 || seen.longest != 2*time.Second {
+		t.Errorf("%d, %d of the leader, the longest took %v", seen.all, seen.leader, seen.longest)
+	}
+}

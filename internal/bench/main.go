@@ -46,6 +46,7 @@ var sections = []section{
 	{"failover", failovers},
 	{"memory", memory},
 	{"scale", atScale},
+	{"snapshots", besideSnapshots},
 	{"peer", besidePeer},
 }
 
@@ -60,7 +61,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	s := &settings{}
-	only := flag.String("only", "", "sections to run, by commas: propose, rest, failover, memory, scale, peer (default: all; peer where -peer is given)")
+	only := flag.String("only", "", "sections to run, by commas: propose, rest, failover, memory, scale, snapshots, peer (default: all; peer where -peer is given)")
 	write := flag.String("write", "", "Markdown file in which to replace the tables, between <!-- bench:NAME --> and <!-- /bench:NAME -->")
 	flag.StringVar(&s.binary, "binary", "bin/ha-dispatcher", "the program to measure")
 	flag.StringVar(&s.peer, "peer", "", "directory of the peer systems")
@@ -68,10 +69,10 @@ func run(ctx context.Context) error {
 	flag.IntVar(&s.kills, "kills", 9, "failovers of each kind")
 	flag.DurationVar(&s.seconds, "time", 2*time.Second, "time of each rate")
 	flag.IntVar(&s.drivers, "drivers", 5000, "retained drivers for the memory")
-	flag.IntVar(&s.retained, "retained", 100_000, "finished drivers of the section scale; a quarter and a half of it are measured too")
-	flag.IntVar(&s.queued, "queued", 20_000, "queued drivers of the section scale")
+	flag.IntVar(&s.retained, "retained", 100_000, "finished drivers of the sections scale and snapshots; scale measures a quarter and a half of it, too")
+	flag.IntVar(&s.queued, "queued", 20_000, "queued drivers of the sections scale and snapshots")
 	flag.IntVar(&s.agents, "agents", 2_000, "agents of the section scale")
-	flag.StringVar(&s.pprof, "pprof", "", "directory for profiles of the leader in the section scale")
+	flag.StringVar(&s.pprof, "pprof", "", "directory for profiles of the leader in the sections scale and snapshots")
 	flag.Parse()
 	var err error
 	if s.binary, err = filepath.Abs(s.binary); err != nil {

@@ -25,13 +25,13 @@ type crowd struct {
 	lead    int
 }
 
-func (s *settings) startCrowd(ctx context.Context) (_ *crowd, err error) {
+func (s *settings) startCrowd(ctx context.Context, nodeArgs ...string) (_ *crowd, err error) {
 	m, err := scale.StartMesos()
 	if err != nil {
 		return nil, err
 	}
 	c, err := startCluster(ctx, s, devcluster.Options{
-		MesosURL: m.URL(), NodeArgs: []string{"--pprof", "--profile", "wan"},
+		MesosURL: m.URL(), NodeArgs: append([]string{"--pprof", "--profile", "wan"}, nodeArgs...),
 		// An agent that is held for a driver that has waited for long is an offer
 		// without an answer.
 		Conf: []string{"spark.mesos.dispatcher.holdAfter=0"},
@@ -182,7 +182,7 @@ func (s *settings) oneSize(ctx context.Context, d scale.Drivers, agents int, who
 	}
 	defer c.close()
 	if whole {
-		if tables, err = c.everything(ctx, s, d); err != nil {
+		if tables, err = c.everything(ctx, d); err != nil {
 			return tables, nil, err
 		}
 	} else if _, _, err := c.fill(ctx, d); err != nil {

@@ -26,7 +26,7 @@ var few = scale.Drivers{Finished: 80, Queued: 20}
 
 // everything measures a cluster while it has few drivers and again when it has
 // many. It ends with the cluster full.
-func (c *crowd) everything(ctx context.Context, s *settings, many scale.Drivers) ([]*table, error) {
+func (c *crowd) everything(ctx context.Context, many scale.Drivers) ([]*table, error) {
 	memory := &table{
 		name: "scale-memory", title: fmt.Sprintf("Memory with %d retained and %d queued drivers of 8 properties", many.Finished, many.Queued),
 		header: []string{"node", "live heap, bytes a driver", "VmRSS MiB", "with few drivers", "VmRSS, bytes a driver"},
@@ -34,8 +34,8 @@ func (c *crowd) everything(ctx context.Context, s *settings, many scale.Drivers)
 	steps := &table{name: "scale-steps", title: "The same steps with few drivers and with many", header: []string{"step", "100 drivers, ms", fmt.Sprintf("%d drivers, ms", many.Finished+many.Queued), "ratio"}}
 	pages := &table{name: "scale-pages", title: "Pages and lists", header: []string{"what", "bytes", "100 drivers, ms", "p99", fmt.Sprintf("%d drivers, ms", many.Finished+many.Queued), "p99", "ratio of the medians"}}
 	rates := &table{
-		name: "scale-submit", title: "Submissions while snapshots are taken",
-		header: []string{"drivers", "what goes on", "a second", "p50 ms", "p99 ms", "worst ms", "p99, to without"},
+		name: "scale-newcomer", title: "Submissions while a node is given the state",
+		header: []string{"drivers", "what goes on", "a second", "p50 ms", "p99 ms", "worst ms", "p99, to before"},
 	}
 	tables := []*table{memory, steps, pages, rates}
 
@@ -44,12 +44,6 @@ func (c *crowd) everything(ctx context.Context, s *settings, many scale.Drivers)
 	}
 	small, err := c.look(ctx)
 	if err != nil {
-		return tables, err
-	}
-	if err := c.submitBesideSnapshots(ctx, s, rates); err != nil {
-		return tables, err
-	}
-	if _, _, err := c.fill(ctx, few); err != nil {
 		return tables, err
 	}
 	smallSteps, err := c.steps(ctx)
@@ -67,12 +61,6 @@ func (c *crowd) everything(ctx context.Context, s *settings, many scale.Drivers)
 	}
 	large.memory(memory, small, many)
 	large.pages(pages, small)
-	if err := c.submitBesideSnapshots(ctx, s, rates); err != nil {
-		return tables, err
-	}
-	if _, _, err := c.fill(ctx, many); err != nil {
-		return tables, err
-	}
 	if err := c.newcomer(ctx, rates); err != nil {
 		return tables, err
 	}
@@ -88,89 +76,6 @@ func (c *crowd) everything(ctx context.Context, s *settings, many scale.Drivers)
 	}
 	_, _, err = c.fill(ctx, many)
 	return tables, err
-}
-
-// submitBesideSnapshots compares submissions without and with a snapshot of the
-// state under way on every node.
-func (c *crowd) submitBesideSnapshots(ctx context.Context, s *settings, t *table) error {
-	var plain *loadgen.Stats
-	for _, snapshots := range []bool{false, true, false} {
-		stop := func() (int, error) { return 0, nil }
-		what := "nothing else"
-		if snapshots {
-			stop = c.takeSnapshots(ctx)
-		}
-		end := func() {}
-		if snapshots {
-			end = c.profile(s.pprof, fmt.Sprintf("snapshot-%d", c.drivers.Finished), c.lead)
-		}
-		r, err := load(ctx, loadgen.Config{Servers: []string{c.rest(c.lead)}, Clients: 16, Duration: 3 * s.seconds})
-		n, err2 := stop()
-		end()
-		if err := errors.Join(err, err2); err != nil {
-			return err
-		}
-		if snapshots {
-			what = fmt.Sprintf("%d snapshots", n)
-		}
-		if plain == nil {
-			plain = r.Submit
-		}
-		l := r.Submit.Latency
-		t.row(c.drivers.Finished+c.drivers.Queued, what, fmt.Sprintf("%.0f", r.Submit.PerSecond), fmt.Sprintf("%.2f", l.P50), fmt.Sprintf("%.2f", l.P99),
-			fmt.Sprintf("%.1f", l.Max), ratio(l.P99, plain.Latency.P99))
-	}
-	return nil
-}
-
-// takeSnapshots has every node take one snapshot after the other.
-func (c *crowd) takeSnapshots(ctx context.Context) (stop func() (int, error)) {
-	ctx, cancel := context.WithCancel(ctx)
-	type end struct {
-		n   int
-		err error
-	}
-	ends := make(chan end)
-	for i := range c.Info().Nodes {
-		go func() {
-			var e end
-			for ctx.Err() == nil && e.err == nil {
-				if e.err = discard(ctx, c.rest(i)+"/v1/cluster/snapshot"); e.err == nil {
-					e.n++
-				}
-			}
-			if ctx.Err() != nil {
-				e.err = nil
-			}
-			ends <- e
-		}()
-	}
-	return func() (n int, err error) {
-		cancel()
-		for range c.Info().Nodes {
-			e := <-ends
-			n += e.n
-			err = errors.Join(err, e.err)
-		}
-		return n, err
-	}
-}
-
-func discard(ctx context.Context, address string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: HTTP %d", address, resp.StatusCode)
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	return err
 }
 
 // newcomer empties a follower and lets it be restored over the network while
@@ -207,8 +112,7 @@ func (c *crowd) newcomer(ctx context.Context, t *table) error {
 		t.row(c.drivers.Finished+c.drivers.Queued, []string{"one node down", "it is given the state"}[i], fmt.Sprintf("%.0f", r.Submit.PerSecond),
 			fmt.Sprintf("%.2f", l.P50), fmt.Sprintf("%.2f", l.P99), fmt.Sprintf("%.1f", l.Max), ratio(l.P99, before.Submit.Latency.P99))
 	}
-	t.note("16 clients at the leader. Snapshots: every node is asked for one after the other, without a pause, and sends it to the measuring program. "+
-		"The emptied node had the state %s ms after its start.", milliseconds(took))
+	t.note("16 clients at the leader. The emptied node had the state %s ms after its start.", milliseconds(took))
 	_, err = c.leader(ctx)
 	return err
 }

@@ -33,7 +33,11 @@ type Config struct {
 	RaftAddr, RaftAdvertise string
 	Peers                   []Peer
 	Profile                 raftstore.Profile
-	RaftTLS                 *raftstore.TLSConfig
+	// SnapshotEntries and SnapshotInterval are SnapshotThreshold and
+	// SnapshotInterval of raftstore.Config; zero: its defaults.
+	SnapshotEntries  uint64
+	SnapshotInterval time.Duration
+	RaftTLS          *raftstore.TLSConfig
 
 	// RESTAddr and WebUIAddr are host:port; port 0 takes any.
 	RESTAddr, WebUIAddr string
@@ -129,6 +133,7 @@ func (c *Config) raftConfig() raftstore.Config {
 		Profile: c.Profile, TLS: c.RaftTLS, Version: commandVersion, MachineName: MachineName,
 		MaxCommandBytes: maxCommand, Logger: c.raftLogger, Registerer: c.Registry,
 		Transport: c.Transport, Hooks: c.Hooks,
+		SnapshotThreshold: c.SnapshotEntries, SnapshotInterval: c.SnapshotInterval,
 	}
 	for _, p := range c.Peers {
 		rc.Peers = append(rc.Peers, raftstore.Peer{ID: p.ID, Addr: p.Raft})
