@@ -74,6 +74,10 @@ func wanted(a *api.AppStatus) string {
 	for _, p := range a.Totals {
 		total += p.Total
 	}
+	return number(total)
+}
+
+func number(total int64) string {
 	if total >= unlimited {
 		return "any"
 	}
@@ -114,7 +118,7 @@ func writeApp(w io.Writer, a *api.AppStatus) {
 	}
 	row("leader", strings.TrimSpace(a.Leader+" "+a.LeaderURL))
 	for _, p := range a.Totals {
-		row(fmt.Sprintf("profile %d", p.Profile), fmt.Sprintf("%d wanted", p.Total))
+		row(fmt.Sprintf("profile %d", p.Profile), number(p.Total)+" wanted")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(a.HeldBack)) {
 		row("offers declined", fmt.Sprintf("%d: %s", a.HeldBack[reason], reason))

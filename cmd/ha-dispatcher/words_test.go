@@ -123,6 +123,14 @@ func TestTextOfOthersCannotForgeRows(t *testing.T) {
 	}
 }
 
+func TestTotalsWithoutALimitAreAny(t *testing.T) {
+	for total, want := range map[int64]string{0: "0", 7: "7", unlimited: "any", unlimited + 7: "any"} {
+		if got := number(total); got != want {
+			t.Errorf("%d: %s, not %s", total, got, want)
+		}
+	}
+}
+
 func TestHealthOfACluster(t *testing.T) {
 	for state, want := range map[string]int{"SUBSCRIBED": exitOK, "DISCONNECTED": exitFailed, "REMOVED": exitUnavailable} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
