@@ -2,10 +2,12 @@ package raftstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"net"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -38,6 +40,9 @@ func (a *hclogAdapter) Log(level hclog.Level, msg string, args ...any) {
 		return
 	}
 	l := slogLevel(level)
+	if l > slog.LevelDebug && ownClose(args) {
+		l = slog.LevelDebug
+	}
 	if !a.log.Enabled(context.Background(), l) {
 		return
 	}
@@ -49,6 +54,17 @@ func (a *hclogAdapter) Log(level hclog.Level, msg string, args ...any) {
 		}
 	}
 	a.log.Log(context.Background(), l, "raft: "+msg, args...)
+}
+
+// ownClose reports whether the trouble is that this node closed the connection or
+// listener itself, as in each stop; raft tells of that as of an error.
+func ownClose(args []any) bool {
+	for _, v := range args {
+		if err, ok := v.(error); ok && errors.Is(err, net.ErrClosed) {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *hclogAdapter) Trace(msg string, args ...any) { a.Log(hclog.Trace, msg, args...) }
