@@ -138,7 +138,7 @@ func TestADriverIsShownWithAllItsAttempts(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b"}, d.AppArgs); diff != "" || d.AppResource != "app.jar" || d.Environment == nil {
 		t.Errorf("description: %+v", d)
 	}
-	for path, want := range map[string]int{"/v1/drivers/none": 404, "/v1/drivers/a/b": 468, "/v1/driversx": 468} {
+	for path, want := range map[string]int{"/v1/drivers/none": 404, "/v1/drivers/a/b": 404, "/v1/driversx": 468} {
 		if w := do(s, "GET", path, ""); w.Code != want {
 			t.Errorf("%s: status %d, want %d", path, w.Code, want)
 		}

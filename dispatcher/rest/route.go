@@ -177,6 +177,9 @@ func (x *exchange) dispatch() {
 	})
 }
 
+// ownPrefixes are the collections under /v1 that Spark does not have.
+var ownPrefixes = []string{"apps", "drivers", "events", "cluster", "admin"}
+
 // pathFailure is what Spark's server says of a path that it does not serve.
 func pathFailure(path string) *failure {
 	const hint = " Please submit requests through http://[host]:[port]/v1/submissions/..."
@@ -194,6 +197,9 @@ func pathFailure(path string) *failure {
 		f.message = "Missing the /submissions prefix." + hint
 	case parts[0] == "v1" && parts[1] == "submissions":
 		f.message = "Missing an action: please specify one of /create, /kill, or /status." + hint
+	case parts[0] == "v1" && slices.Contains(ownPrefixes, parts[1]):
+		f.status = http.StatusNotFound
+		f.message = "There is nothing at this path; /v1/" + parts[1] + " has others, which docs/openapi.yaml describes."
 	default:
 		f.status = statusUnknownProtocol
 		f.highest = "v1"

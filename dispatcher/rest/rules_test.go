@@ -166,6 +166,8 @@ func TestPathRules(t *testing.T) {
 		{"GET", "/v1/submissions/other/x", 400, "Missing an action: please specify one of /create, /kill, or /status." + hint},
 		{"GET", "/v2/x", 468, "Unknown protocol version 'v2'." + hint},
 		{"GET", "/v1/other", 468, "Unknown protocol version 'v1'." + hint},
+		{"GET", "/v1/apps/a/nothing", 404, "There is nothing at this path; /v1/apps has others"},
+		{"GET", "/v1/drivers/a/b", 404, "There is nothing at this path; /v1/drivers has others"},
 		{"POST", "/v1/submissions/kill", 400, "Submission ID is missing in kill request."},
 		{"POST", "/v1/submissions/kill/", 400, "Submission ID is missing in kill request."},
 		{"GET", "/v1/submissions/status", 400, "Submission ID is missing in status request."},
