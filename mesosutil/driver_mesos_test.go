@@ -97,13 +97,13 @@ func await[T Event](d *running, fits func(T) bool) T {
 		switch ev := ev.(type) {
 		case EventUpdate:
 			status := ev.Status
-			if err := d.Acknowledge(bg, status.AgentID.GetValue(), status.TaskID.Value, status.UUID); err != nil && !errors.Is(err, ErrNotSubscribed) {
+			if err := d.Acknowledge(bg, status.AgentID.GetValue(), status.TaskID.Value, status.UUID); err != nil && !subscriptionEnded(err) {
 				d.t.Error(err)
 			}
 		case EventOffers:
 			if _, wanted := Event(ev).(T); !wanted {
 				for _, o := range ev.Offers {
-					if err := d.Decline(bg, []string{o.ID.Value}, 0); err != nil && !errors.Is(err, ErrNotSubscribed) {
+					if err := d.Decline(bg, []string{o.ID.Value}, 0); err != nil && !subscriptionEnded(err) {
 						d.t.Error(err)
 					}
 				}
@@ -113,6 +113,13 @@ func await[T Event](d *running, fits func(T) bool) T {
 			return got
 		}
 	}
+}
+
+// subscriptionEnded tells that a call came too late, which happens to tests that
+// break the subscription.
+func subscriptionEnded(err error) bool {
+	return errors.Is(err, ErrNotSubscribed) || errors.Is(err, ErrStaleStream) || errors.Is(err, ErrStaleOffer) ||
+		errors.Is(err, ErrMasterGone) || errors.Is(err, ErrCallOutcomeUnknown)
 }
 
 func awaitState(d *running, taskID string, state mesos.TaskState) mesos.TaskStatus {
