@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"os"
 	"testing"
 
 	"github.com/ha-dispatcher/ha-dispatcher/fsm"
@@ -56,7 +57,11 @@ func TestTasksOnARealMesos(t *testing.T) {
 	if err := second.Stop(ctx); err != nil {
 		t.Error(err)
 	}
-	if done, again, _ := work.counts(); done != n || again != 0 {
-		t.Errorf("%d of %d jobs are done, %d again", done, n, again)
+	// What the first leader launched at its end may not have reached Mesos: it is
+	// lost, and done again as another task. But nothing is begun twice.
+	done, again, _ := work.counts()
+	begun, err := os.ReadDir(notes)
+	if done != n || len(begun) != n || err != nil {
+		t.Errorf("%d of %d jobs are done, %d again; %d tasks were begun: %v", done, n, again, len(begun), err)
 	}
 }

@@ -67,7 +67,7 @@ func TestServeRefuses(t *testing.T) {
 		"a raft port in use":    {serve("--raft-addr", "127.0.0.1:"+port), 1, "127.0.0.1:" + port},
 		"data dir is a file":    {serve("--data-dir", file), 1, file},
 		"no such properties":    {serve("--properties-file", "/no/such/file"), 1, "/no/such/file"},
-		"unknown verb":          {[]string{"server"}, 1, "unknown command"},
+		"unknown verb":          {[]string{"server"}, 2, "unknown command"},
 		"mesos open to all":     {[]string{"mesos", "--host", "0.0.0.0"}, 2, "loopback"},
 		"bench elsewhere":       {[]string{"bench", "--server", "http://192.0.2.1:7077"}, 2, "not on this machine"},
 		"bench of what is dead": {[]string{"bench", "--server", "http://127.0.0.1:1", "--count", "1"}, 1, "no request succeeded"},
