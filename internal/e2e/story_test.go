@@ -106,6 +106,7 @@ func (s *story) check(t *testing.T) {
 	t.Helper()
 	u := newUser(t)
 	submitted := time.Now()
+	s.killTheRest(t, u)
 	listed := s.waitAllEnded(t, u)
 	t.Logf("all drivers had ended %v after the last submission", time.Since(submitted).Round(time.Millisecond))
 	notes := s.journal.read(t)
@@ -140,6 +141,32 @@ func (s *story) check(t *testing.T) {
 	if count[acknowledged] == 0 {
 		t.Error("nothing was acknowledged")
 	}
+}
+
+// killTheRest kills those that are to be killed of which their client does not
+// know: their submission was in the log when its answer got lost.
+func (s *story) killTheRest(t *testing.T, u *user) {
+	t.Helper()
+	unknown := make(map[string]bool)
+	for _, sub := range s.subs {
+		if sub.kind == killed && sub.outcome != acknowledged {
+			unknown[sub.name] = true
+		}
+	}
+	eventually(t, "drivers of unknown outcome to be killed", func() string {
+		listed, err := u.drivers(t.Context(), s.cluster.rest(0), "linearizable")
+		if err != nil {
+			return err.Error()
+		}
+		for id, d := range listed {
+			if unknown[d.Name] && d.FinishedAt == nil {
+				if err := u.kill(t.Context(), s.cluster, id); err != nil {
+					return err.Error()
+				}
+			}
+		}
+		return ""
+	})
 }
 
 // waitAllEnded returns the drivers as the leader lists them in the end.
